@@ -1,0 +1,52 @@
+# build: a ready .venv with the realm command    demo: the main job    test, check: what CI runs
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := build/stamps
+
+.PHONY: build demo test check bench guests format clean
+build: $(STAMPS)/build
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/tools: $(BIN)/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check "scikit-build-core>=1.1" "nanobind>=3.1" "cmake>=3.22" ninja
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/build: $(STAMPS)/tools CMakeLists.txt $(wildcard native/*/*.cpp native/*/*.h native/*/*.inc)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[hub]"
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/build
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[hub,test]"
+	@touch $@
+
+$(STAMPS)/check: $(STAMPS)/build
+	$(BIN)/pip install --quiet --disable-pip-version-check "ruff>=0.17" "mypy>=2.4" "import-linter>=2.16" "clang-format>=23"
+	@touch $@
+
+demo: build
+	$(BIN)/realm demo
+
+test: $(STAMPS)/test
+	$(BIN)/python -m pytest
+
+check: $(STAMPS)/check
+	$(BIN)/ruff format --check src tests attacks benchmarks
+	$(BIN)/ruff check src tests attacks benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror native/*/*.cpp native/*/*.h
+
+format: $(STAMPS)/check
+	$(BIN)/ruff format src tests attacks benchmarks
+	$(BIN)/ruff check --fix src tests attacks benchmarks
+	$(BIN)/clang-format -i native/*/*.cpp native/*/*.h
+
+bench: build
+	$(BIN)/python benchmarks/compare.py
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,197 @@
+// Single kernels for tests, and measurements of the machine.
+#include <nanobind/stl/string.h>
+
+#include <chrono>
+#include <cstring>
+#include <vector>
+
+#include "bindings.h"
+#include "transformer.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace realm {
+namespace {
+
+const KernelTable& table(const std::string& instruction_set) {
+  const KernelTable* kernels = kernels_for(instruction_set.c_str());
+  if (!kernels) refuse("this processor cannot run the instruction set '" + instruction_set + "'");
+  return *kernels;
+}
+
+nb::ndarray<nb::numpy, float, nb::ndim<2>> matrix_of(size_t rows, size_t columns, float** values) {
+  *values = new float[rows * columns + 1]();
+  nb::capsule owner(*values, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+  return nb::ndarray<nb::numpy, float, nb::ndim<2>>(*values, {rows, columns}, owner);
+}
+
+PackedMatrix packed(int ggml_type, const Bytes& data, int rows, int columns, Arena& arena) {
+  PackedMatrix matrix;
+  require(make_matrix(ggml_type, rows, columns, data.size(), arena, &matrix),
+          "the block type cannot run, or the data has another size than rows and columns say");
+  pack_groups(ggml_type, data.data(), matrix, 0, matrix.groups);
+  return matrix;
+}
+
+// values [n, columns] x matrix [rows, columns] transposed: float32 [n, rows], quantised as in a step.
+auto product(const std::string& instruction_set, int ggml_type, const Bytes& data, int rows,
+             int columns, const Rows& values) {
+  const KernelTable& kernels = table(instruction_set);
+  require(static_cast<int>(values.shape(1)) == columns, "values have another number of columns");
+  Arena arena;
+  const PackedMatrix matrix = packed(ggml_type, data, rows, columns, arena);
+  const int count = static_cast<int>(values.shape(0));
+  std::vector<ActivationBlock> blocks;
+  if (is_quantized(matrix.form)) {
+    const size_t per_tile = static_cast<size_t>(columns / kBlockColumns);
+    blocks.resize(static_cast<size_t>(count + kTileRows - 1) / kTileRows * per_tile);
+    for (int r = 0; r < count; r++)
+      kernels.quantize_row(values.data() + static_cast<ptrdiff_t>(r) * columns, columns,
+                           blocks.data() + static_cast<size_t>(r / kTileRows) * per_tile, r % kTileRows);
+  }
+  std::vector<uint8_t> scratch(unpack_bytes(columns));
+  std::vector<float> padded(static_cast<size_t>(count * matrix.groups * kGroupRows));
+  kernels.product(matrix, 0, matrix.groups, {values.data(), columns, blocks.data(), count}, padded.data(),
+                  matrix.groups * kGroupRows, false, scratch.data());
+  float* out;
+  auto result = matrix_of(static_cast<size_t>(count), static_cast<size_t>(rows), &out);
+  for (int r = 0; r < count; r++)
+    std::memcpy(out + static_cast<ptrdiff_t>(r) * rows, padded.data() + static_cast<ptrdiff_t>(r) * matrix.groups * kGroupRows,
+                static_cast<size_t>(rows) * sizeof(float));
+  return result;
+}
+
+// The matrix as the core keeps it, as floats [rows, columns].
+auto unpacked(int ggml_type, const Bytes& data, int rows, int columns) {
+  Arena arena;
+  const PackedMatrix matrix = packed(ggml_type, data, rows, columns, arena);
+  float* out;
+  auto result = matrix_of(static_cast<size_t>(rows), static_cast<size_t>(columns), &out);
+  for (int r = 0; r < rows; r++) unpack_row(matrix, r, out + static_cast<ptrdiff_t>(r) * columns);
+  return result;
+}
+
+auto rms_norm(const std::string& instruction_set, const Rows& values, const Vector& weight, float epsilon) {
+  const KernelTable& kernels = table(instruction_set);
+  require(values.shape(1) == weight.shape(0), "weight has another size than the rows");
+  float* out;
+  auto result = matrix_of(values.shape(0), values.shape(1), &out);
+  for (size_t r = 0; r < values.shape(0); r++)
+    kernels.rms_norm(values.data() + r * values.shape(1), weight.data(), static_cast<int>(values.shape(1)), epsilon,
+                     out + r * values.shape(1));
+  return result;
+}
+
+auto gate(const std::string& instruction_set, int kind, const Rows& gates, const Rows& ups) {
+  const KernelTable& kernels = table(instruction_set);
+  require(kind == 0 || kind == 1, "no gate of this number");
+  require(gates.shape(0) == ups.shape(0) && gates.shape(1) == ups.shape(1), "gates and ups differ in shape");
+  require(gates.shape(1) % kGroupRows == 0, "gates need a multiple of 16 columns");
+  float* out;
+  auto result = matrix_of(gates.shape(0), gates.shape(1), &out);
+  kernels.gate(static_cast<Gate>(kind), gates.data(), ups.data(), static_cast<int>(gates.size()), out);
+  return result;
+}
+
+// One head: queries [n, head_dim] at positions first_position.. over keys and values [tokens, head_dim].
+auto attention(const std::string& instruction_set, const Rows& queries, const Rows& keys, const Rows& values,
+               int first_position, int window, float softcap) {
+  const KernelTable& kernels = table(instruction_set);
+  const int dim = static_cast<int>(queries.shape(1)), count = static_cast<int>(queries.shape(0));
+  const int tokens = static_cast<int>(keys.shape(0));
+  require(dim % kGroupRows == 0 && keys.shape(1) == queries.shape(1) && values.shape(1) == queries.shape(1) &&
+              values.shape(0) == keys.shape(0),
+          "queries, keys and values must be [n, head_dim], head_dim a multiple of 16");
+  require(first_position >= 0 && first_position + count <= tokens, "a query has no key at its position");
+  const int pages = (tokens + kPageTokens - 1) / kPageTokens;
+  const size_t plane = static_cast<size_t>(dim) * kPageTokens;
+  std::vector<uint16_t> pool(static_cast<size_t>(pages) * 2 * plane);
+  std::vector<int32_t> order;
+  for (int p = 0; p < pages; p++) order.push_back(pages - 1 - p);  // pages need not stand in order
+  for (int t = 0; t < tokens; t++) {
+    uint16_t* page = pool.data() + static_cast<size_t>(order[static_cast<size_t>(t / kPageTokens)]) * 2 * plane;
+    kernels.store_key(keys.data() + static_cast<ptrdiff_t>(t) * dim, dim, t % kPageTokens, page);
+    kernels.store_value(values.data() + static_cast<ptrdiff_t>(t) * dim, dim, t % kPageTokens, page + plane);
+  }
+  float* out;
+  auto result = matrix_of(static_cast<size_t>(count), static_cast<size_t>(dim), &out);
+  for (int at = 0; at < count; at += kMaxQueries) {
+    AttentionTile tile{};
+    tile.query_count = std::min(kMaxQueries, count - at);
+    for (int q = 0; q < tile.query_count; q++) {
+      tile.queries[q] = queries.data() + static_cast<ptrdiff_t>(at + q) * dim;
+      tile.outputs[q] = out + static_cast<ptrdiff_t>(at + q) * dim;
+      tile.last[q] = first_position + at + q;
+      tile.first[q] = window > 0 ? std::max(0, tile.last[q] - window + 1) : 0;
+    }
+    tile.pages = order.data();
+    tile.pool = reinterpret_cast<const uint8_t*>(pool.data());
+    tile.page_bytes = 4 * plane;
+    tile.value_offset = 2 * plane;
+    tile.head_dim = dim;
+    tile.softcap = softcap;
+    kernels.attention(tile);
+  }
+  return result;
+}
+
+int sample_one(const std::string& instruction_set, const Vector& logits, float temperature, int top_k, float top_p,
+               float min_p, uint64_t seed, int64_t position) {
+  std::vector<float> values(logits.data(), logits.data() + logits.size());
+  require(!values.empty(), "no logits");
+  SamplerScratch scratch;
+  const SamplingRow row{temperature, top_p, min_p, 1.0f, 0.0f, 0.0f, top_k, seed, position, nullptr, 0, 0, true};
+  return sample(table(instruction_set), values.data(), static_cast<int>(values.size()), row, scratch);
+}
+
+// Best of several passes over more memory than the caches hold, every thread reading its share.
+double measure_bandwidth(int threads, size_t bytes) {
+  require(threads >= 1 && threads <= 1024, "a team has 1 to 1024 threads");
+  nb::gil_scoped_release release;
+  Team team(threads);
+  const size_t share = bytes / sizeof(uint64_t) / static_cast<size_t>(threads) / 8 * 8;
+  std::vector<std::vector<uint64_t>> parts(static_cast<size_t>(threads));
+  std::vector<uint64_t> sums(static_cast<size_t>(threads) * 8);
+  double best = 0.0;
+  for (int pass = 0; pass < 9; pass++) {
+    const auto begin = std::chrono::steady_clock::now();
+    team.run(
+        [&](int thread) {
+          std::vector<uint64_t>& part = parts[static_cast<size_t>(thread)];
+          if (part.empty()) part.assign(share, static_cast<uint64_t>(thread) + 1);
+          uint64_t lanes[8] = {};
+          for (size_t i = 0; i < share; i += 8)
+            for (size_t j = 0; j < 8; j++) lanes[j] += part[i + j];
+          for (size_t j = 0; j < 8; j++) sums[static_cast<size_t>(thread) * 8] += lanes[j];
+        },
+        0);
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+    const double rate = static_cast<double>(share * static_cast<size_t>(threads) * sizeof(uint64_t)) / elapsed.count();
+    if (pass > 0 && rate > best) best = rate;
+  }
+  return best;
+}
+
+}  // namespace
+
+void bind_kernels(nb::module_& module) {
+  module.attr("PAGE_TOKENS") = kPageTokens;
+  module.def("best_instruction_set", [] { return std::string(kernels_for("")->name); });
+  module.def("can_run", [](const std::string& name) { return kernels_for(name.c_str()) != nullptr; });
+  module.def("can_pack", [](int ggml_type) {
+    Form form;
+    return form_of(ggml_type, &form);
+  });
+  module.def("product", &product, "instruction_set"_a, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a, "values"_a);
+  module.def("unpacked", &unpacked, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a);
+  module.def("rms_norm", &rms_norm, "instruction_set"_a, "values"_a, "weight"_a, "epsilon"_a);
+  module.def("gate", &gate, "instruction_set"_a, "kind"_a, "gates"_a, "ups"_a);
+  module.def("attention", &attention, "instruction_set"_a, "queries"_a, "keys"_a, "values"_a, "first_position"_a,
+             "window"_a, "softcap"_a);
+  module.def("sample", &sample_one, "instruction_set"_a, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a,
+             "seed"_a, "position"_a);
+  module.def("measure_bandwidth", &measure_bandwidth, "threads"_a, "bytes"_a);
+}
+
+}  // namespace realm

@@ -1,0 +1,304 @@
+// Team, Transformer and CachePool for Python: shapes, indices and types are checked here, the GIL is released, then
+// the core is called.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+#include "bindings.h"
+#include "transformer.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace realm {
+namespace {
+
+using OptionalVector = std::optional<Vector>;
+
+std::vector<float> copy(const OptionalVector& values, int count, const char* name) {
+  if (!values) return {};
+  if (static_cast<int>(values->shape(0)) != count)
+    refuse(std::string(name) + " has " + std::to_string(values->shape(0)) + " values instead of " +
+           std::to_string(count));
+  return {values->data(), values->data() + count};
+}
+
+PackedMatrix pack(Transformer& model, Team& team, int ggml_type, const Bytes& data, int rows, int columns) {
+  PackedMatrix matrix;
+  require(make_matrix(ggml_type, rows, columns, data.size(), model.arena_, &matrix),
+          "the block type cannot run, or the data has another size than rows and columns say");
+  const uint8_t* source = data.data();
+  nb::gil_scoped_release release;
+  team.run(
+      [&](int thread) {
+        team.for_range(0, thread, matrix.groups,
+                       [&](int begin, int end) { pack_groups(ggml_type, source, matrix, begin, end); });
+      },
+      1);
+  return matrix;
+}
+
+void check_matrix(const PackedMatrix& matrix, int rows, int columns, const char* name) {
+  if (matrix.rows != rows || matrix.columns != columns)
+    refuse(std::string(name) + " is " + std::to_string(matrix.rows) + " x " + std::to_string(matrix.columns) +
+           " instead of " + std::to_string(rows) + " x " + std::to_string(columns));
+}
+
+void add_layer(Transformer& model, const Vector& attention_norm, const Vector& ffn_norm,
+               const std::vector<PackedMatrix>& qkv, const PackedMatrix& output, const PackedMatrix& gate,
+               const PackedMatrix& up, const PackedMatrix& down, int rope, int window,
+               const OptionalVector& post_attention_norm, const OptionalVector& post_ffn_norm,
+               const OptionalVector& query_norm, const OptionalVector& key_norm, const OptionalVector& qkv_bias) {
+  const TransformerShape& s = model.shape_;
+  const int attended = s.heads * s.head_dim, cached = s.kv_heads * s.head_dim;
+  LayerWeights layer;
+  layer.attention_norm = copy(attention_norm, s.hidden, "attention_norm");
+  layer.ffn_norm = copy(ffn_norm, s.hidden, "ffn_norm");
+  layer.post_attention_norm = copy(post_attention_norm, s.hidden, "post_attention_norm");
+  layer.post_ffn_norm = copy(post_ffn_norm, s.hidden, "post_ffn_norm");
+  layer.query_norm = copy(query_norm, s.head_dim, "query_norm");
+  layer.key_norm = copy(key_norm, s.head_dim, "key_norm");
+  layer.qkv_bias = copy(qkv_bias, attended + 2 * cached, "qkv_bias");
+  int rows = 0;
+  for (const PackedMatrix& part : qkv) {
+    require(part.columns == s.hidden, "a part of qkv has another number of columns than the hidden size");
+    require(part.rows % kGroupRows == 0, "a part of qkv has rows that do not divide by 16");
+    rows += part.rows;
+  }
+  require(rows == attended + 2 * cached, "the parts of qkv have another number of rows than the heads say");
+  check_matrix(output, s.hidden, attended, "output");
+  check_matrix(gate, s.ffn, s.hidden, "gate");
+  check_matrix(up, s.ffn, s.hidden, "up");
+  check_matrix(down, s.hidden, s.ffn, "down");
+  require(rope >= 0 && rope < static_cast<int>(model.ropes_.size()), "no rope of this number");
+  require(window >= 0, "a window cannot be negative");
+  layer.qkv = qkv;
+  layer.output = output;
+  layer.gate = gate;
+  layer.up = up;
+  layer.down = down;
+  layer.rope = rope;
+  layer.window = window;
+  model.layers_.push_back(std::move(layer));
+}
+
+void check_shape(const TransformerShape& s) {
+  require(s.hidden > 0 && s.heads > 0 && s.kv_heads > 0 && s.head_dim > 0 && s.ffn > 0 && s.vocabulary > 0,
+          "every size must be positive");
+  require(s.hidden % kBlockColumns == 0, "the hidden size must divide by 32");
+  require(s.ffn % kBlockColumns == 0, "the feed-forward size must divide by 32");
+  require(s.head_dim % kGroupRows == 0, "the head size must divide by 16");
+  require(s.heads * s.head_dim % kBlockColumns == 0, "heads x head size must divide by 32");
+  require(s.heads % s.kv_heads == 0, "heads must divide by key/value heads");
+}
+
+using Int32s = Array<const int32_t, nb::ndim<1>>;
+using Int32Rows = Array<const int32_t, nb::ndim<2>>;
+
+// What the rows of logits are for: floats [rows, 6] = temperature, top_p, min_p, repetition, presence, frequency;
+// integers [rows, 7] = draw (0 or 1), top_k, seed, position, history offset, history count, prompt count.
+struct Draws {
+  std::optional<Rows> floats;
+  std::optional<Array<const int64_t, nb::ndim<2>>> integers;
+  std::optional<Int32s> history;
+};
+
+void read_draws(const Draws& draws, StepInput& input) {
+  if (!draws.integers) return;
+  const size_t count = input.logit_rows.size();
+  require(draws.floats && draws.history, "sampling needs floats, integers and history together");
+  require(draws.floats->shape(0) == count && draws.floats->shape(1) == 6, "sampling floats must be [rows, 6]");
+  require(draws.integers->shape(0) == count && draws.integers->shape(1) == 7, "sampling integers must be [rows, 7]");
+  const int64_t history_size = static_cast<int64_t>(draws.history->size());
+  for (size_t i = 0; i < count; i++) {
+    const float* f = draws.floats->data() + 6 * i;
+    const int64_t* n = draws.integers->data() + 7 * i;
+    require(n[4] >= 0 && n[5] >= 0 && n[4] <= history_size && n[5] <= history_size - n[4],
+            "a history reaches outside of its array");
+    require(n[0] == 0 || (std::isfinite(f[0]) && f[0] >= 0.0f), "a temperature must be a number >= 0");
+    input.sampling.push_back({f[0], f[1], f[2], f[3], f[4], f[5], static_cast<int32_t>(n[1]),
+                              static_cast<uint64_t>(n[2]), n[3], draws.history->data() + n[4],
+                              static_cast<int32_t>(n[5]), static_cast<int32_t>(n[6]), n[0] != 0});
+  }
+}
+
+void check_segments(const Transformer& model, const StepInput& input, const CachePool& pool, int table_rows) {
+  int64_t rows = 0;
+  for (const Segment& s : input.segments) {
+    require(s.table_row >= 0 && s.table_row < table_rows, "a segment has no row in the page table");
+    require(s.position >= 0 && s.count > 0, "a segment needs a position >= 0 and at least one row");
+    const int64_t pages = (static_cast<int64_t>(s.position) + s.count + kPageTokens - 1) / kPageTokens;
+    require(pages <= input.table_columns, "a segment is longer than the page table is wide");
+    const int32_t* table = input.page_table + static_cast<ptrdiff_t>(s.table_row) * input.table_columns;
+    for (int64_t p = 0; p < pages; p++)
+      require(table[p] >= 0 && table[p] < pool.page_count(), "a segment uses a page that is not in the pool");
+    rows += s.count;
+  }
+  require(rows == input.rows, "the segments have another number of rows than the step");
+  require(pool.page_bytes() == model.page_bytes(), "the pool was made for another model");
+}
+
+nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
+    Transformer& model, CachePool& pool, Team& team, std::optional<Int32s> tokens, std::optional<Rows> hidden,
+    const Int32Rows& page_table, const Int32Rows& segments, int layer_begin, int layer_end, const Int32s& logit_rows,
+    std::optional<Rows> sampling_floats, std::optional<Array<const int64_t, nb::ndim<2>>> sampling_integers,
+    std::optional<Int32s> history, std::optional<Array<float, nb::ndim<2>>> hidden_out) {
+  StepInput input;
+  require(tokens.has_value() != hidden.has_value(), "a step takes tokens or hidden states");
+  const int layer_count = static_cast<int>(model.layers_.size());
+  require(0 <= layer_begin && layer_begin <= layer_end && layer_end <= layer_count, "layers out of range");
+  const size_t rows = tokens ? tokens->shape(0) : hidden->shape(0);
+  require(rows > 0 && rows <= 65536, "a step takes 1 to 65536 rows");
+  input.rows = static_cast<int>(rows);
+  if (tokens) {
+    input.tokens = tokens->data();
+    for (size_t i = 0; i < rows; i++)
+      require(input.tokens[i] >= 0 && input.tokens[i] < model.shape_.vocabulary, "a token id is out of the vocabulary");
+  } else {
+    require(static_cast<int>(hidden->shape(1)) == model.shape_.hidden, "hidden states have another size than the model");
+    input.hidden = hidden->data();
+  }
+  if (hidden_out) {
+    require(hidden_out->shape(0) == rows && static_cast<int>(hidden_out->shape(1)) == model.shape_.hidden,
+            "hidden_out has another shape than the rows");
+    input.hidden_out = hidden_out->data();
+  }
+  input.layer_begin = layer_begin;
+  input.layer_end = layer_end;
+  input.page_table = page_table.data();
+  input.table_columns = static_cast<int>(page_table.shape(1));
+  require(segments.shape(1) == 3, "segments must be [count, 3]");
+  for (size_t i = 0; i < segments.shape(0); i++) {
+    const int32_t* s = segments.data() + 3 * i;
+    input.segments.push_back({s[0], s[1], s[2]});
+  }
+  if (layer_begin < layer_end) check_segments(model, input, pool, static_cast<int>(page_table.shape(0)));
+  else input.segments.clear();
+  for (size_t i = 0; i < logit_rows.shape(0); i++) {
+    const int32_t r = logit_rows.data()[i];
+    require(r >= 0 && r < input.rows, "a row of logits is out of range");
+    input.logit_rows.push_back(r);
+  }
+  read_draws({sampling_floats, sampling_integers, history}, input);
+  const size_t outputs = input.logit_rows.size();
+  auto* sampled = new int32_t[outputs + 1];
+  nb::capsule owner(sampled, [](void* p) noexcept { delete[] static_cast<int32_t*>(p); });
+  std::fill(sampled, sampled + outputs, -1);
+  input.sampled = sampled;
+  {
+    nb::gil_scoped_release release;
+    model.step(input, pool, team);
+  }
+  return nb::ndarray<nb::numpy, int32_t, nb::ndim<1>>(sampled, {outputs}, owner);
+}
+
+nb::ndarray<nb::numpy, float, nb::ndim<2>> logits(const Transformer& model, int begin, int end) {
+  require(0 <= begin && begin <= end && end <= model.logit_row_count(), "logit rows out of range");
+  const size_t count = static_cast<size_t>(end - begin), vocabulary = static_cast<size_t>(model.shape_.vocabulary);
+  auto* values = new float[count * vocabulary + 1];
+  nb::capsule owner(values, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+  for (size_t i = 0; i < count; i++)
+    std::memcpy(values + i * vocabulary,
+                model.logits() + (static_cast<size_t>(begin) + i) * static_cast<size_t>(model.logit_stride()),
+                vocabulary * sizeof(float));
+  return nb::ndarray<nb::numpy, float, nb::ndim<2>>(values, {count, vocabulary}, owner);
+}
+
+}  // namespace
+
+void bind_transformer(nb::module_& module) {
+  nb::class_<Team>(module, "Team")
+      .def("__init__",
+           [](Team* self, int size) {
+             require(size >= 1 && size <= 1024, "a team has 1 to 1024 threads");
+             new (self) Team(size);
+           },
+           "size"_a)
+      .def_prop_ro("size", &Team::size);
+  nb::class_<PackedMatrix>(module, "Matrix")
+      .def_ro("rows", &PackedMatrix::rows)
+      .def_ro("columns", &PackedMatrix::columns)
+      .def_prop_ro("bytes", &PackedMatrix::bytes);
+  nb::class_<CachePool>(module, "CachePool")
+      .def("__init__",
+           [](CachePool* self, const Transformer& model, int page_count) {
+             require(page_count > 0, "a pool needs pages");
+             require(!model.layers_.empty(), "the model has no layers yet");
+             new (self) CachePool(model.page_bytes(), page_count);
+           },
+           "model"_a, "page_count"_a)
+      .def_prop_ro("page_bytes", &CachePool::page_bytes)
+      .def_prop_ro("page_count", &CachePool::page_count)
+      .def("release",
+           [](CachePool& self, int page) {
+             require(page >= 0 && page < self.page_count(), "no page of this number");
+             self.release(page);
+           })
+      .def("copy", [](CachePool& self, int from, int to) {
+        require(from >= 0 && from < self.page_count() && to >= 0 && to < self.page_count(), "no page of this number");
+        self.copy(from, to);
+      });
+  nb::class_<Transformer>(module, "Transformer")
+      .def("__init__",
+           [](Transformer* self, const std::string& instruction_set, int hidden, int heads, int kv_heads, int head_dim,
+              int ffn, int vocabulary, float epsilon, float embedding_scale, float attention_scale,
+              float attention_softcap, float logit_softcap, int gate) {
+             const TransformerShape shape{hidden,          heads,           kv_heads,          head_dim,
+                                          ffn,             vocabulary,      epsilon,           embedding_scale,
+                                          attention_scale, attention_softcap, logit_softcap, static_cast<Gate>(gate)};
+             check_shape(shape);
+             require(gate == 0 || gate == 1, "no gate of this number");
+             const KernelTable* kernels = kernels_for(instruction_set.c_str());
+             if (!kernels) refuse("this processor cannot run the instruction set '" + instruction_set + "'");
+             new (self) Transformer(shape, *kernels);
+           },
+           nb::kw_only(), "instruction_set"_a, "hidden"_a, "heads"_a, "kv_heads"_a, "head_dim"_a, "ffn"_a,
+           "vocabulary"_a, "epsilon"_a, "embedding_scale"_a, "attention_scale"_a, "attention_softcap"_a,
+           "logit_softcap"_a, "gate"_a)
+      .def("pack", &pack, "team"_a, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a, nb::rv_policy::move)
+      .def("add_rope",
+           [](Transformer& self, const Array<const double, nb::ndim<1>>& inverse_frequencies, float magnitude,
+              bool interleaved) {
+             require(inverse_frequencies.size() > 0 &&
+                         2 * inverse_frequencies.size() <= static_cast<size_t>(self.shape_.head_dim),
+                     "a rope rotates at most the head size");
+             self.ropes_.push_back({{inverse_frequencies.data(), inverse_frequencies.data() + inverse_frequencies.size()},
+                                    magnitude,
+                                    interleaved});
+           },
+           "inverse_frequencies"_a, "magnitude"_a, "interleaved"_a)
+      .def("add_layer", &add_layer, nb::kw_only(), "attention_norm"_a, "ffn_norm"_a, "qkv"_a, "output"_a, "gate"_a,
+           "up"_a, "down"_a, "rope"_a, "window"_a, "post_attention_norm"_a = nb::none(), "post_ffn_norm"_a = nb::none(),
+           "query_norm"_a = nb::none(), "key_norm"_a = nb::none(), "qkv_bias"_a = nb::none())
+      .def("set_embedding",
+           [](Transformer& self, const PackedMatrix& matrix) {
+             check_matrix(matrix, self.shape_.vocabulary, self.shape_.hidden, "embedding");
+             self.embedding_ = matrix;
+           })
+      .def("set_head",
+           [](Transformer& self, const PackedMatrix& matrix, const Vector& final_norm) {
+             check_matrix(matrix, self.shape_.vocabulary, self.shape_.hidden, "head");
+             self.final_norm_ = copy(final_norm, self.shape_.hidden, "final_norm");
+             self.head_ = matrix;
+           },
+           "matrix"_a, "final_norm"_a)
+      .def("step", &step, "pool"_a, "team"_a, nb::kw_only(), "tokens"_a = nb::none(), "hidden"_a = nb::none(),
+           "page_table"_a, "segments"_a, "layer_begin"_a, "layer_end"_a, "logit_rows"_a,
+           "sampling_floats"_a = nb::none(), "sampling_integers"_a = nb::none(), "history"_a = nb::none(),
+           "hidden_out"_a = nb::none())
+      .def("logits", &logits, "begin"_a, "end"_a)
+      .def_prop_ro("instruction_set", [](const Transformer& self) { return std::string(self.kernels_.name); })
+      .def_prop_ro("page_bytes", &Transformer::page_bytes)
+      .def_prop_ro("step_bytes",
+                   [](const Transformer& self) {
+                     const bool tied = self.embedding_.data == self.head_.data;
+                     return self.arena_.used() - (tied ? 0 : self.embedding_.bytes());
+                   })
+      .def_prop_ro("weight_bytes", [](const Transformer& self) { return self.arena_.used(); });
+}
+
+}  // namespace realm

@@ -1,0 +1,73 @@
+// The kernel table: one row per instruction set, every operation with the same meaning in all of them.
+// Within one row, a result never depends on how many rows or groups a call covers (batch invariance).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "formats.h"
+
+namespace realm {
+
+constexpr int kPageTokens = 32;  // tokens of one cache page
+constexpr int kMaxQueries = 12;  // queries that share one pass over a page
+
+// Activations of `rows` rows as every product reads them; quants come in blocks of eight rows.
+struct Activations {
+  const float* values;            // [rows][value_stride]
+  ptrdiff_t value_stride;
+  const ActivationBlock* blocks;  // [ceil(rows / 8)][columns / 32]
+  int rows;
+};
+
+// Queries of one sequence and one key/value head. Keys stand as [head_dim][32 tokens] in a page,
+// values as [32 tokens][head_dim], both as half floats.
+struct AttentionTile {
+  const float* queries[kMaxQueries];  // head_dim floats each, already scaled
+  float* outputs[kMaxQueries];        // head_dim floats each
+  int first[kMaxQueries];             // first visible position
+  int last[kMaxQueries];              // last visible position
+  int query_count;
+  const int32_t* pages;               // page numbers of the sequence
+  const uint8_t* pool;                // page 0
+  size_t page_bytes, key_offset, value_offset;
+  int head_dim;
+  float softcap;                      // 0: none
+};
+
+enum class Gate : int { kSilu = 0, kGeluTanh = 1 };
+
+struct KernelTable {
+  const char* name;
+  int query_tile;  // how many queries an attention tile should hold
+  // out[row][16 g + lane] (=, or += when accumulate) for groups [begin, end). scratch: unpack_bytes(columns).
+  void (*product)(const PackedMatrix& matrix, int begin, int end, const Activations& activations, float* out,
+                  ptrdiff_t out_stride, bool accumulate, uint8_t* scratch);
+  void (*quantize_row)(const float* values, int columns, ActivationBlock* blocks, int lane);
+  void (*rms_norm)(const float* values, const float* weight, int columns, float epsilon, float* out);
+  void (*add)(float* to, const float* from, int count);
+  void (*gate)(Gate kind, const float* gate, const float* up, int count, float* out);
+  void (*attention)(const AttentionTile& tile);
+  void (*store_key)(const float* key, int head_dim, int slot, uint16_t* page_keys);
+  void (*store_value)(const float* value, int head_dim, int slot, uint16_t* page_values);
+  void (*soft_cap)(float* values, int count, float cap);
+  // Index of the largest value, the lowest on ties.
+  int (*argmax)(const float* values, int count);
+  // sum of exp(values - shift); values become those terms.
+  float (*exp_sum)(float* values, int count, float shift);
+};
+
+// Bytes of scratch that product needs for matrices of this many columns.
+inline size_t unpack_bytes(int columns) {
+  return static_cast<size_t>(columns + kBlockColumns) / kBlockColumns * (512 + 4 * 64) + 64;
+}
+
+const KernelTable& scalar_kernels();
+#ifdef REALM_X86
+const KernelTable& avx2_kernels();
+const KernelTable& avx512_kernels();
+#endif
+// The named instruction set, or the best one of this processor for "". nullptr when it cannot run here.
+const KernelTable* kernels_for(const char* name);
+
+}  // namespace realm

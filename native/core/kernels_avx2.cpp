@@ -1,0 +1,14 @@
+// The kernels for AVX2 with FMA and F16C.
+#ifdef REALM_X86
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "kernels.h"
+
+#define REALM_KERNELS_AVX2 1
+#define REALM_TABLE avx2_kernels
+#define REALM_TABLE_NAME "avx2"
+#include "kernels.inc"
+#endif

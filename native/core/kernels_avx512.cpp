@@ -1,0 +1,14 @@
+// The kernels for AVX-512 with VNNI.
+#ifdef REALM_X86
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "kernels.h"
+
+#define REALM_KERNELS_AVX512 1
+#define REALM_TABLE avx512_kernels
+#define REALM_TABLE_NAME "avx512"
+#include "kernels.inc"
+#endif

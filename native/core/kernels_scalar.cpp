@@ -1,0 +1,9 @@
+// The kernels in plain C++: right on every processor.
+#include <cmath>
+#include <cstring>
+
+#include "kernels.h"
+
+#define REALM_TABLE scalar_kernels
+#define REALM_TABLE_NAME "scalar"
+#include "kernels.inc"

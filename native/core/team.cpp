@@ -1,0 +1,74 @@
+#include "team.h"
+
+#ifdef REALM_X86
+#include <immintrin.h>
+#endif
+
+namespace realm {
+namespace {
+
+void pause() {
+#ifdef REALM_X86
+  _mm_pause();
+#else
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+#endif
+}
+
+}  // namespace
+
+void Barrier::wait(int spins) {
+  if (count_ == 1) return;
+  const unsigned generation = generation_.load(std::memory_order_acquire);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == count_ - 1) {
+    arrived_.store(0, std::memory_order_relaxed);
+    generation_.store(generation + 1, std::memory_order_seq_cst);
+    if (sleepers_.load(std::memory_order_seq_cst) > 0) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      changed_.notify_all();
+    }
+    return;
+  }
+  for (int i = 0; i < spins; i++) {
+    if (generation_.load(std::memory_order_acquire) != generation) return;
+    pause();
+  }
+  std::unique_lock<std::mutex> lock(mutex_);
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  changed_.wait(lock, [&] { return generation_.load(std::memory_order_seq_cst) != generation; });
+  sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+Team::Team(int size) : size_(size), start_(size), phase_(size), end_(size) {
+  for (int i = 1; i < size; i++) threads_.emplace_back([this, i] { serve(i); });
+}
+
+Team::~Team() {
+  stop_ = true;
+  start_.wait(0);
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void Team::serve(int thread) {
+  for (;;) {
+    start_.wait(kIdleSpins);
+    if (stop_) return;
+    (*work_)(thread);
+    end_.wait(kPhaseSpins);
+  }
+}
+
+void Team::run(const std::function<void(int)>& work, int range_count) {
+  if (range_count > range_capacity_) {
+    next_ = std::make_unique<Counter[]>(static_cast<size_t>(range_count));
+    range_capacity_ = range_count;
+  } else {
+    for (int i = 0; i < range_count; i++) next_[static_cast<size_t>(i)].value.store(0, std::memory_order_relaxed);
+  }
+  work_ = &work;
+  start_.wait(0);
+  work(0);
+  end_.wait(kPhaseSpins);
+}
+
+}  // namespace realm

@@ -1,0 +1,72 @@
+// A persistent team of threads that runs one function together and meets at barriers.
+// A waiting thread spins briefly and then sleeps, so that a busy neighbour on one core does not stop the others.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace realm {
+
+class Barrier {
+ public:
+  explicit Barrier(int count) : count_(count) {}
+  void wait(int spins);
+
+ private:
+  const int count_;
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> generation_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+
+class Team {
+ public:
+  explicit Team(int size);
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int size() const { return size_; }
+  // Runs work(thread) on every thread of the team, the caller being thread 0. work must not throw.
+  // range_count: how many ranges that run will pass to for_range.
+  void run(const std::function<void(int)>& work, int range_count);
+  // Between two phases of one run.
+  void barrier() { phase_.wait(kPhaseSpins); }
+  // Calls work(begin, end) over parts of [0, total): most of each thread's share at once, the rest one at a time
+  // by whoever is free. `range` numbers the ranges of one run; every thread must pass the same.
+  template <class Work>
+  void for_range(int range, int thread, int total, const Work& work) {
+    const int share = total / size_ * 3 / 4;
+    if (share > 0) work(thread * share, (thread + 1) * share);
+    std::atomic<int>& next = next_[static_cast<size_t>(range)].value;
+    for (;;) {
+      const int at = size_ * share + next.fetch_add(1, std::memory_order_relaxed);
+      if (at >= total) return;
+      work(at, at + 1);
+    }
+  }
+
+ private:
+  static constexpr int kPhaseSpins = 3000, kIdleSpins = 12000;
+  struct alignas(64) Counter {
+    std::atomic<int> value{0};
+  };
+  void serve(int thread);
+
+  const int size_;
+  Barrier start_, phase_, end_;
+  const std::function<void(int)>* work_ = nullptr;
+  bool stop_ = false;
+  std::unique_ptr<Counter[]> next_;
+  int range_capacity_ = 0;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace realm

@@ -1,0 +1,116 @@
+// A decoder as data, and one forward step of it over rows of many sequences.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "kernels.h"
+#include "sampler.h"
+#include "team.h"
+
+namespace realm {
+
+// Rotary embedding of one kind of layer: angle = position * inverse_frequency[i].
+struct Rope {
+  std::vector<double> inverse_frequencies;  // half of the rotated dimensions
+  float magnitude = 1.0f;                   // cos and sin are multiplied with it
+  bool interleaved = false;                 // pairs (2i, 2i + 1) instead of (i, i + n)
+};
+
+struct LayerWeights {
+  std::vector<float> attention_norm, ffn_norm;
+  std::vector<float> post_attention_norm, post_ffn_norm, query_norm, key_norm, qkv_bias;  // empty: none
+  std::vector<PackedMatrix> qkv;  // their outputs stand one after the other
+  PackedMatrix output, gate, up, down;
+  int rope = 0;
+  int window = 0;  // visible tokens, itself included; 0: all
+};
+
+struct TransformerShape {
+  int hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocabulary = 0;
+  float epsilon = 1e-5f, embedding_scale = 1.0f, attention_scale = 1.0f;
+  float attention_softcap = 0.0f, logit_softcap = 0.0f;
+  Gate gate = Gate::kSilu;
+};
+
+// Rows of one sequence: `count` tokens from `position`, its pages in row `table_row` of the page table.
+struct Segment {
+  int table_row, position, count;
+};
+
+struct StepInput {
+  int rows = 0;
+  const int32_t* tokens = nullptr;   // [rows]; nullptr: the rows come in `hidden`
+  const float* hidden = nullptr;     // [rows][hidden]
+  float* hidden_out = nullptr;       // [rows][hidden] after the last layer; may be nullptr
+  const int32_t* page_table = nullptr;
+  int table_columns = 0;
+  std::vector<Segment> segments;
+  int layer_begin = 0, layer_end = 0;
+  std::vector<int32_t> logit_rows;   // rows whose logits are wanted
+  std::vector<SamplingRow> sampling; // one for each of logit_rows, or none at all
+  int32_t* sampled = nullptr;        // [logit_rows]
+};
+
+class CachePool {
+ public:
+  CachePool(size_t page_bytes, int page_count);
+  ~CachePool();
+  CachePool(const CachePool&) = delete;
+  CachePool& operator=(const CachePool&) = delete;
+  uint8_t* page(int index) const { return base_ + page_bytes_ * static_cast<size_t>(index); }
+  size_t page_bytes() const { return page_bytes_; }
+  int page_count() const { return page_count_; }
+  void release(int index);  // gives the page's memory back; it reads as zeros afterwards
+  void copy(int from, int to);
+
+ private:
+  uint8_t* base_;
+  size_t page_bytes_;
+  int page_count_;
+};
+
+class Transformer {
+ public:
+  Transformer(const TransformerShape& shape, const KernelTable& kernels) : shape_(shape), kernels_(kernels) {}
+
+  TransformerShape shape_;
+  const KernelTable& kernels_;
+  Arena arena_;
+  std::vector<LayerWeights> layers_;
+  std::vector<Rope> ropes_;
+  PackedMatrix embedding_, head_;
+  std::vector<float> final_norm_;
+
+  size_t page_bytes() const { return layers_.size() * layer_cache_bytes(); }
+  size_t layer_cache_bytes() const {
+    return static_cast<size_t>(shape_.kv_heads) * static_cast<size_t>(shape_.head_dim) * kPageTokens * 2 * 2;
+  }
+  // Logits of the last step, [row of logit_rows][logit_stride].
+  const float* logits() const { return logits_.data(); }
+  int logit_stride() const { return head_.groups * kGroupRows; }
+  int logit_row_count() const { return logit_row_count_; }
+
+  // The caller has checked every index of the input.
+  void step(const StepInput& input, CachePool& pool, Team& team);
+
+ private:
+  friend class Step;
+  template <class T>
+  struct Buffer {  // grows, never shrinks, 64-byte aligned, not initialised
+    ~Buffer() { std::free(data_); }
+    T* reserve(size_t count);
+    T* data() const { return data_; }
+    T* data_ = nullptr;
+    size_t count_ = 0;
+  };
+  Buffer<float> x_, normed_, qkv_, attended_, ffn_, branch_, logits_, output_normed_, angles_;
+  Buffer<ActivationBlock> normed_blocks_, attended_blocks_, ffn_blocks_, output_blocks_;
+  Buffer<uint8_t> thread_scratch_;
+  std::vector<SamplerScratch> sampler_scratch_;
+  int logit_row_count_ = 0;
+};
+
+}  // namespace realm

@@ -1,0 +1,192 @@
+// The Python face of the fibre host (realm.runtime._guest). Checks types, calls, and turns faults into the
+// classes of realm.errors.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+
+#include "fault.h"
+#include "guest.h"
+#include "host.h"
+#include "program.h"
+
+namespace nb = nanobind;
+namespace rg = realm::guest;
+
+namespace {
+
+const char* class_of(rg::FaultKind kind) {
+  switch (kind) {
+    case rg::FaultKind::kCompile:
+      return "GuestCompileError";
+    case rg::FaultKind::kContract:
+      return "GuestContractError";
+    case rg::FaultKind::kLimit:
+      return "GuestLimitError";
+    default:
+      return "NativeError";
+  }
+}
+
+// A contiguous view of any object with the buffer protocol.
+class Buffer {
+ public:
+  explicit Buffer(nb::handle object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_C_CONTIGUOUS) != 0) throw nb::python_error();
+  }
+  ~Buffer() { PyBuffer_Release(&view_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  const uint8_t* data() const { return static_cast<const uint8_t*>(view_.buf); }
+  size_t size() const { return static_cast<size_t>(view_.len); }
+
+ private:
+  Py_buffer view_{};
+};
+
+nb::object to_python(const rg::Mailbox& mailbox, size_t index) {
+  const rg::wasmtime_val_t& value = mailbox.arguments[index];
+  const bool is_unsigned = (*mailbox.signedness)[index] == 'u';
+  switch (value.kind) {
+    case rg::kI32:
+      return is_unsigned ? nb::cast(static_cast<uint32_t>(value.of.i32)) : nb::cast(value.of.i32);
+    case rg::kI64:
+      return is_unsigned ? nb::cast(static_cast<uint64_t>(value.of.i64)) : nb::cast(value.of.i64);
+    case rg::kF32:
+      return nb::cast(value.of.f32);
+    default:
+      return nb::cast(value.of.f64);
+  }
+}
+
+// (outcome, payload): the payload is (function number, arguments) of a parked guest, the result of a finished
+// one, a message of one that failed, None of one that yielded.
+nb::tuple poll(rg::Guest& guest) {
+  rg::Outcome outcome;
+  if (guest.yielded_last()) {
+    // It has shown that it computes; a short burst would lose more by giving the interpreter away.
+    nb::gil_scoped_release release;
+    outcome = guest.poll();
+  } else {
+    outcome = guest.poll();
+  }
+  const int number = static_cast<int>(outcome);
+  switch (outcome) {
+    case rg::Outcome::kParked: {
+      const rg::Mailbox& mailbox = guest.mailbox();
+      nb::object arguments = nb::steal(PyTuple_New(static_cast<Py_ssize_t>(mailbox.argument_count)));
+      for (size_t i = 0; i < mailbox.argument_count; ++i)
+        PyTuple_SET_ITEM(arguments.ptr(), static_cast<Py_ssize_t>(i), to_python(mailbox, i).release().ptr());
+      return nb::make_tuple(number, nb::make_tuple(mailbox.function_number, arguments));
+    }
+    case rg::Outcome::kFinished:
+      return nb::make_tuple(number, guest.result());
+    case rg::Outcome::kYielded:
+      return nb::make_tuple(number, nb::none());
+    default:
+      return nb::make_tuple(number, nb::steal(PyUnicode_DecodeUTF8(
+                                        guest.message().data(), static_cast<Py_ssize_t>(guest.message().size()),
+                                        "replace")));
+  }
+}
+
+nb::list declarations(const std::vector<rg::Declaration>& rows) {
+  nb::list written;
+  for (const rg::Declaration& row : rows)
+    written.append(nb::make_tuple(row.module, row.name, row.kind, row.parameters, row.results));
+  return written;
+}
+
+}  // namespace
+
+NB_MODULE(_guest, m) {
+  m.doc() = "Guests on fibres: the wasmtime engine, compiled programs, and parked host calls.";
+  nb::set_leak_warnings(false);
+  nb::register_exception_translator([](const std::exception_ptr& pointer, void*) {
+    try {
+      std::rethrow_exception(pointer);
+    } catch (const rg::Fault& fault) {
+      nb::object type = nb::module_::import_("realm.errors").attr(class_of(fault.kind));
+      PyErr_SetString(type.ptr(), fault.what());
+    }
+  });
+  m.attr("PARKED") = static_cast<int>(rg::Outcome::kParked);
+  m.attr("FINISHED") = static_cast<int>(rg::Outcome::kFinished);
+  m.attr("YIELDED") = static_cast<int>(rg::Outcome::kYielded);
+  m.attr("TRAPPED") = static_cast<int>(rg::Outcome::kTrapped);
+  m.attr("LIMIT") = static_cast<int>(rg::Outcome::kLimit);
+  m.attr("CONTRACT") = static_cast<int>(rg::Outcome::kContract);
+
+  nb::class_<rg::Host>(m, "Host")
+      .def(
+          "__init__",
+          [](rg::Host* self, const std::string& library_path, uint32_t guest_count, uint64_t memory_bytes,
+             uint32_t table_elements, uint64_t stack_bytes, uint32_t tick_microseconds) {
+            new (self) rg::Host(library_path, rg::HostLimits{guest_count, memory_bytes, table_elements, stack_bytes,
+                                                             tick_microseconds});
+          },
+          nb::arg("library_path"), nb::kw_only(), nb::arg("guest_count"), nb::arg("memory_bytes"),
+          nb::arg("table_elements"), nb::arg("stack_bytes"), nb::arg("tick_microseconds"))
+      .def_prop_ro("pooled", &rg::Host::pooled)
+      .def("wat_to_wasm", [](const rg::Host& host, const std::string& source) {
+        rg::wasm_byte_vec_t bytes{0, nullptr};
+        if (auto* error = host.api.wasmtime_wat2wasm(source.data(), source.size(), &bytes))
+          throw rg::Fault(rg::FaultKind::kCompile, host.api.take_message(error));
+        nb::bytes written(bytes.data, bytes.size);
+        host.api.wasm_byte_vec_delete(&bytes);
+        return written;
+      });
+
+  nb::class_<rg::Program>(m, "Program")
+      .def(
+          "__init__",
+          [](rg::Program* self, std::shared_ptr<rg::Host> host, nb::bytes wasm) {
+            const auto* data = reinterpret_cast<const uint8_t*>(wasm.c_str());
+            const size_t size = wasm.size();
+            nb::gil_scoped_release release;
+            new (self) rg::Program(std::move(host), data, size);
+          },
+          nb::arg("host"), nb::arg("wasm"))
+      .def_prop_ro("imports", [](const rg::Program& self) { return declarations(self.imports); })
+      .def_prop_ro("exports", [](const rg::Program& self) { return declarations(self.exports); })
+      .def_ro("memory_is_64", &rg::Program::memory_is_64)
+      .def_ro("memory_minimum_pages", &rg::Program::memory_minimum_pages)
+      .def("link", &rg::Program::link, nb::arg("function_numbers"), nb::arg("signedness"));
+
+  nb::class_<rg::Guest>(m, "Guest")
+      .def(
+          "__init__",
+          [](rg::Guest* self, std::shared_ptr<rg::Program> program, nb::bytes request, uint64_t memory_bytes,
+             uint64_t slice_ticks, double compute_seconds, double wall_seconds, int32_t abi_version) {
+            if (!(compute_seconds > 0 && compute_seconds < 1e9 && wall_seconds > 0 && wall_seconds < 1e9))
+              throw rg::Fault(rg::FaultKind::kNative, "compute_seconds and wall_seconds must be in (0, 1e9)");
+            const rg::GuestLimits limits{memory_bytes, slice_ticks, static_cast<uint64_t>(compute_seconds * 1e9),
+                                         static_cast<uint64_t>(wall_seconds * 1e9)};
+            new (self) rg::Guest(std::move(program), std::string(request.c_str(), request.size()), limits,
+                                 abi_version);
+          },
+          nb::arg("program"), nb::arg("request"), nb::kw_only(), nb::arg("memory_bytes"), nb::arg("slice_ticks"),
+          nb::arg("compute_seconds"), nb::arg("wall_seconds"), nb::arg("abi_version"))
+      .def("poll", &poll)
+      .def("resume", &rg::Guest::resume, nb::arg("answer"))
+      .def("contains", &rg::Guest::contains, nb::arg("pointer"), nb::arg("length"))
+      .def(
+          "read",
+          [](const rg::Guest& self, uint64_t pointer, uint64_t length) {
+            const uint8_t* data = self.at(pointer, length);
+            return nb::bytes(reinterpret_cast<const char*>(data), length);
+          },
+          nb::arg("pointer"), nb::arg("length"))
+      .def(
+          "write",
+          [](const rg::Guest& self, uint64_t pointer, nb::object data) {
+            const Buffer buffer(data);
+            uint8_t* target = self.at(pointer, buffer.size());
+            if (buffer.size() != 0) std::memcpy(target, buffer.data(), buffer.size());
+          },
+          nb::arg("pointer"), nb::arg("data"))
+      .def_prop_ro("compute_seconds",
+                   [](const rg::Guest& self) { return static_cast<double>(self.compute_nanoseconds()) * 1e-9; });
+}

@@ -1,0 +1,1 @@
+"""Realm: a multi-tenant runtime for language models."""

@@ -1,0 +1,79 @@
+"""The options that several commands share, and the parsing of their values."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """--model, --models-directory."""
+    parser.add_argument(
+        "--model",
+        "-m",
+        required=required,
+        metavar="NAME|PATH",
+        help="a catalog name (smollm2, gemma3-270m), a reference (hf:, package:, path:) or a file",
+    )
+    add_directory_argument(parser)
+
+
+def add_directory_argument(parser: argparse.ArgumentParser) -> None:
+    """--models-directory."""
+    parser.add_argument(
+        "--models-directory",
+        type=Path,
+        metavar="FOLDER",
+        help="where model files are kept ($REALM_HOME/models or ~/.cache/realm/models)",
+    )
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """--threads."""
+    parser.add_argument(
+        "--threads",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="size of the thread team; 0 takes every processor",
+    )
+
+
+def add_json_argument(parser: argparse.ArgumentParser) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+
+
+def add_sampling_arguments(parser: argparse.ArgumentParser, *, max_tokens: int) -> None:
+    """--max-tokens, --temperature, --top-p, --top-k, --seed, --stop."""
+    group = parser.add_argument_group("generation")
+    group.add_argument("--max-tokens", type=whole_number(1), default=max_tokens, metavar="N")
+    group.add_argument(
+        "--temperature", type=float, default=0.7, help="0 takes the most likely token (0.7)"
+    )
+    group.add_argument(
+        "--top-p", type=float, default=0.9, help="keep this much probability mass (0.9)"
+    )
+    group.add_argument(
+        "--top-k", type=whole_number(0), default=0, help="keep the k most likely; 0 keeps all"
+    )
+    group.add_argument("--seed", type=whole_number(0), default=0, help="fixes the draws (0)")
+    group.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end here; may be repeated"
+    )
+
+
+def whole_number(minimum: int) -> Callable[[str], int]:
+    """An argparse type: a whole number of at least `minimum`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"must be at least {minimum}, not {value}")
+        return value
+
+    return parse

@@ -1,0 +1,44 @@
+"""How much of the machine the engine takes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from realm.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Limits of one engine.
+
+    threads: size of the native thread team; 0 takes every processor this process may run on.
+    cache_bytes: address space for cache pages; memory is used only as pages fill.
+    context_length: most tokens of one session; 0 takes what the model was trained for.
+    step_tokens: most rows of one forward step.
+    prefill_chunk_tokens: most rows of one step that one session's prompt may take while others decode.
+    """
+
+    threads: int = 0
+    cache_bytes: int = 2 << 30
+    context_length: int = 0
+    step_tokens: int = 512
+    prefill_chunk_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        if self.threads < 0 or self.threads > 1024:
+            raise ConfigError(f"threads must be in 0..1024, not {self.threads}")
+        if self.cache_bytes <= 0:
+            raise ConfigError(f"cache_bytes must be > 0, not {self.cache_bytes}")
+        if self.context_length < 0:
+            raise ConfigError(f"context_length must be >= 0, not {self.context_length}")
+        if not 0 < self.prefill_chunk_tokens <= self.step_tokens <= 4096:
+            raise ConfigError(
+                "0 < prefill_chunk_tokens <= step_tokens <= 4096 must hold, not "
+                f"{self.prefill_chunk_tokens} and {self.step_tokens}"
+            )
+
+    @property
+    def thread_count(self) -> int:
+        """Threads the team will have."""
+        return self.threads or len(os.sched_getaffinity(0))

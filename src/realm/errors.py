@@ -1,0 +1,158 @@
+"""Every error that Realm raises on purpose, as one tree.
+
+RealmError
+├── ConfigError                 an option, a limit or a configuration is not usable
+├── NotSupportedError           asked for something that this version cannot do
+├── GGUFError                   a GGUF file is wrong (realm.gguf)
+│   ├── GGUFOpenError           the path cannot be opened or mapped, or was closed
+│   ├── GGUFMagicError          not a GGUF file
+│   ├── GGUFVersionError        a version that is not 2 or 3
+│   ├── GGUFTruncatedError      the file ends before what it announces
+│   ├── GGUFCountError          a count or a length cannot be true
+│   ├── GGUFMetadataError       a metadata key or value is malformed, missing or of the wrong type
+│   ├── GGUFTensorError         a tensor's name, shape or block type is not usable
+│   └── GGUFLayoutError         a tensor's offset is misaligned, out of the file, or overlaps another
+├── ModelError                  a readable GGUF is not a model that can run (realm.model)
+│   ├── ArchitectureError       an architecture or a hyperparameter that is unknown or inconsistent
+│   ├── MissingTensorError      a tensor that the architecture needs is not there
+│   ├── TensorShapeError        a tensor has another shape than the hyperparameters say
+│   └── ModelNotFoundError      no model of this name or handle
+├── TokenizerError              a vocabulary cannot be used, or text or ids do not fit it
+├── ChatTemplateError           a chat template is missing, malformed, or refuses the messages
+├── RequestError                a request cannot be served as it stands
+│   ├── ContextLengthError      more tokens than the context holds
+│   ├── CapacityError           not enough cache pages, now or ever
+│   └── CancelledError          the request was cancelled
+├── GuestError                  a tenant's program failed (realm.runtime)
+│   ├── GuestCompileError       not a WASM module that can be compiled
+│   ├── GuestContractError      imports or exports that do not fit the contract
+│   ├── GuestTrapError          the program trapped
+│   └── GuestLimitError         the program reached a limit: memory, stack, compute, wall time
+├── CatalogError                a model cannot be found, fetched or verified (realm.catalog)
+│   └── IntegrityError          fetched bytes are not the expected ones
+└── NativeError                 the native core refused its arguments
+"""
+
+
+class RealmError(Exception):
+    """The ancestor of every error that Realm raises on purpose."""
+
+
+class ConfigError(RealmError):
+    """An option, a limit or a configuration is not usable."""
+
+
+class NotSupportedError(RealmError):
+    """Asked for something that this version cannot do."""
+
+
+class GGUFError(RealmError):
+    """A GGUF file is wrong; the message says where."""
+
+
+class GGUFOpenError(GGUFError):
+    """The path is not a file that can be opened and mapped, or it was closed."""
+
+
+class GGUFMagicError(GGUFError):
+    """The file does not begin with the GGUF magic."""
+
+
+class GGUFVersionError(GGUFError):
+    """The file's version is not one that can be read (2 and 3 can)."""
+
+
+class GGUFTruncatedError(GGUFError):
+    """The file ends before what it announces."""
+
+
+class GGUFCountError(GGUFError):
+    """A count or a length in the file cannot be true."""
+
+
+class GGUFMetadataError(GGUFError):
+    """A metadata key or value is malformed, missing or of the wrong type."""
+
+
+class GGUFTensorError(GGUFError):
+    """A tensor's name, shape or block type is not usable."""
+
+
+class GGUFLayoutError(GGUFError):
+    """A tensor's data is misaligned, out of the file, or overlaps another's."""
+
+
+class ModelError(RealmError):
+    """A readable GGUF is not a model that can run."""
+
+
+class ArchitectureError(ModelError):
+    """An architecture or a hyperparameter is unknown or inconsistent."""
+
+
+class MissingTensorError(ModelError):
+    """A tensor that the architecture needs is not in the file."""
+
+
+class TensorShapeError(ModelError):
+    """A tensor has another shape than the hyperparameters say."""
+
+
+class ModelNotFoundError(ModelError):
+    """No model of this name or handle."""
+
+
+class TokenizerError(RealmError):
+    """A vocabulary cannot be used, or text or ids do not fit it."""
+
+
+class ChatTemplateError(RealmError):
+    """A chat template is missing, malformed, or refuses the messages."""
+
+
+class RequestError(RealmError):
+    """A request cannot be served as it stands."""
+
+
+class ContextLengthError(RequestError):
+    """A request needs more tokens than the context holds."""
+
+
+class CapacityError(RequestError):
+    """There are not enough cache pages for the request."""
+
+
+class CancelledError(RequestError):
+    """The request was cancelled before it ended."""
+
+
+class GuestError(RealmError):
+    """A tenant's program failed."""
+
+
+class GuestCompileError(GuestError):
+    """The bytes are not a WASM module that can be compiled."""
+
+
+class GuestContractError(GuestError):
+    """The program's imports or exports do not fit the contract."""
+
+
+class GuestTrapError(GuestError):
+    """The program trapped."""
+
+
+class GuestLimitError(GuestError):
+    """The program reached one of its limits."""
+
+
+class CatalogError(RealmError):
+    """A model cannot be found, fetched or verified."""
+
+
+class IntegrityError(CatalogError):
+    """Fetched bytes are not the expected ones."""
+
+
+class NativeError(RealmError):
+    """The native core refused its arguments."""

@@ -1,0 +1,24 @@
+"""Typed operations of the native core, the block types, and their NumPy meaning."""
+
+from realm.kernels._native import (
+    PAGE_TOKENS,
+    CachePool,
+    Matrix,
+    Team,
+    Transformer,
+    can_pack,
+    measure_bandwidth,
+)
+from realm.kernels.instruction_set import INSTRUCTION_SETS, instruction_set
+
+__all__ = [
+    "INSTRUCTION_SETS",
+    "PAGE_TOKENS",
+    "CachePool",
+    "Matrix",
+    "Team",
+    "Transformer",
+    "can_pack",
+    "instruction_set",
+    "measure_bandwidth",
+]

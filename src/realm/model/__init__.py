@@ -1,0 +1,7 @@
+"""Models: hyperparameters, weights, vocabulary, and the storage that holds each once."""
+
+from realm.model.hyperparameters import Hyperparameters
+from realm.model.storage import ModelStorage
+from realm.model.stored import StoredModel
+
+__all__ = ["Hyperparameters", "ModelStorage", "StoredModel"]

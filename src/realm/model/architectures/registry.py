@@ -1,0 +1,33 @@
+"""The architectures that can run, by the name in `general.architecture`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from realm.errors import ArchitectureError
+from realm.gguf import GGUFFile
+from realm.model.architectures.gemma3 import read_gemma3
+from realm.model.architectures.llama import read_llama
+from realm.model.architectures.source import MetadataSource
+from realm.model.hyperparameters import Hyperparameters
+
+ARCHITECTURES: Mapping[str, Callable[[MetadataSource], Hyperparameters]] = MappingProxyType(
+    {"llama": read_llama, "gemma3": read_gemma3}
+)
+
+
+def read_hyperparameters(file: GGUFFile) -> Hyperparameters:
+    """The decoder that the file's metadata describes.
+
+    Raises ArchitectureError when the architecture is unknown or its sizes do not fit together, and
+    GGUFMetadataError when a key is missing or of the wrong type.
+    """
+    name = file.require("general.architecture", str)
+    try:
+        read = ARCHITECTURES[name]
+    except KeyError:
+        known = ", ".join(sorted(ARCHITECTURES))
+        text = f"{file.path}: architecture {name!r} is not supported (supported: {known})"
+        raise ArchitectureError(text) from None
+    return read(MetadataSource(file, name))

@@ -1,0 +1,174 @@
+"""One model in memory: weights, vocabulary and what its file says of itself.
+
+A stored model is never changed after it is made. It holds no session and no cache of a tenant.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realm.errors import ContextLengthError, NotSupportedError, RequestError
+from realm.gguf import MetadataValue
+from realm.kernels import PAGE_TOKENS, CachePool, Team, Transformer
+from realm.model.hyperparameters import Hyperparameters
+from realm.model.tokenizer import Tokenizer
+
+_EVALUATION_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class StoredModel:
+    """A model that sessions of many tenants share.
+
+    name: what it was loaded as. content_hash: SHA-256 of the file, its identity.
+    step_lock: held by whoever runs a step of `native`; its work space is one.
+    """
+
+    name: str
+    path: Path
+    content_hash: str
+    hyperparameters: Hyperparameters
+    tokenizer: Tokenizer
+    native: Transformer
+    metadata: Mapping[str, MetadataValue] = field(repr=False)
+    tensor_count: int
+    size_bytes: int
+    threads: int
+    step_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The chat template's source, when the file has one."""
+        template = self.metadata.get("tokenizer.chat_template")
+        return template if isinstance(template, str) else None
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes of weights that one decode step reads."""
+        return self.native.step_bytes
+
+    def metadata_json(self) -> str:
+        """What a guest may know of the model, as JSON: architecture, sizes, vocabulary facts."""
+        h, t = self.hyperparameters, self.tokenizer
+        return json.dumps(
+            {
+                "name": self.name,
+                "architecture": h.architecture,
+                "layer_count": h.layer_count,
+                "hidden_size": h.hidden_size,
+                "head_count": h.head_count,
+                "kv_head_count": h.kv_head_count,
+                "head_size": h.head_size,
+                "feed_forward_size": h.feed_forward_size,
+                "vocabulary_size": h.vocabulary_size,
+                "context_length": h.context_length,
+                "bos_id": t.bos_id,
+                "eos_id": t.eos_id,
+                "end_of_generation_ids": sorted(t.end_of_generation_ids),
+                "add_bos": t.add_bos,
+                "chat_template": self.chat_template,
+            },
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+
+    def embed(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Embeddings as the first layer takes them: float32 [tokens, hidden]."""
+        ids = self._checked(token_ids)
+        out = np.empty((len(ids), self.hyperparameters.hidden_size), np.float32)
+        with self.step_lock:
+            self._evaluator.step(tokens=ids, layers=(0, 0), hidden_out=out)
+        return out
+
+    def logits(
+        self, token_ids: Sequence[int], adapter: str | None = None
+    ) -> NDArray[np.float32]:
+        """Logits after every token of one text: float32 [tokens, vocabulary].
+
+        Raises NotSupportedError for an adapter, RequestError for ids out of the vocabulary or none,
+        ContextLengthError for more tokens than the model's context. Memory: 4 bytes a logit.
+        """
+        if adapter is not None:
+            raise NotSupportedError("adapters are not supported yet")
+        ids = self._checked(token_ids)
+        out = np.empty((len(ids), self.hyperparameters.vocabulary_size), np.float32)
+        pages = -(-len(ids) // PAGE_TOKENS)
+        evaluation = _Evaluator(self.native, self.threads, pages)
+        with self.step_lock:
+            for begin in range(0, len(ids), _EVALUATION_ROWS):
+                chunk = ids[begin : begin + _EVALUATION_ROWS]
+                rows = np.arange(len(chunk), dtype=np.int32)
+                layers = (0, self.hyperparameters.layer_count)
+                evaluation.step(tokens=chunk, position=begin, layers=layers, logit_rows=rows)
+                out[begin : begin + len(chunk)] = self.native.logits(0, len(chunk))
+        return out
+
+    def compute_logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Final norm and head on one row: float32 [hidden] to float32 [vocabulary]."""
+        row = np.ascontiguousarray(hidden, np.float32).reshape(1, -1)
+        with self.step_lock:
+            self._evaluator.step(hidden=row, layers=(0, 0), logit_rows=np.zeros(1, np.int32))
+            return self.native.logits(0, 1)[0]
+
+    @cached_property
+    def _evaluator(self) -> _Evaluator:
+        return _Evaluator(self.native, 1, 1)
+
+    def _checked(self, token_ids: Sequence[int]) -> NDArray[np.int32]:
+        limit = self.hyperparameters.context_length
+        if not len(token_ids):
+            raise RequestError("there are no tokens")
+        if len(token_ids) > limit:
+            raise ContextLengthError(f"{len(token_ids)} tokens exceed the context of {limit}")
+        ids = np.asarray(token_ids, np.int64)
+        vocabulary = self.hyperparameters.vocabulary_size
+        wrong = np.flatnonzero((ids < 0) | (ids >= vocabulary))
+        if wrong.size:
+            at = int(wrong[0])
+            raise RequestError(
+                f"token id {int(ids[at])} at index {at} is outside of the vocabulary 0..{vocabulary - 1}"
+            )
+        return ids.astype(np.int32)
+
+
+class _Evaluator:
+    """A cache of its own and a team, for one text outside of any session."""
+
+    def __init__(self, native: Transformer, threads: int, pages: int) -> None:
+        self._native = native
+        self._team = Team(threads)
+        self._pool = CachePool(native, pages)
+        self._table = np.arange(pages, dtype=np.int32).reshape(1, pages)
+
+    def step(
+        self,
+        *,
+        layers: tuple[int, int],
+        tokens: NDArray[np.int32] | None = None,
+        hidden: NDArray[np.float32] | None = None,
+        position: int = 0,
+        logit_rows: NDArray[np.int32] | None = None,
+        hidden_out: NDArray[np.float32] | None = None,
+    ) -> None:
+        rows = tokens if tokens is not None else hidden
+        count = 0 if rows is None else len(rows)
+        self._native.step(
+            self._pool,
+            self._team,
+            tokens=tokens,
+            hidden=hidden,
+            page_table=self._table,
+            segments=np.array([[0, position, count]], np.int32),
+            layer_begin=layers[0],
+            layer_end=layers[1],
+            logit_rows=np.empty(0, np.int32) if logit_rows is None else logit_rows,
+            hidden_out=hidden_out,
+        )

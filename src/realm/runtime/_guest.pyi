@@ -1,0 +1,61 @@
+from collections.abc import Sequence
+from typing import final
+
+from typing_extensions import Buffer
+
+PARKED: int
+FINISHED: int
+YIELDED: int
+TRAPPED: int
+LIMIT: int
+CONTRACT: int
+
+@final
+class Host:
+    def __init__(
+        self,
+        library_path: str,
+        *,
+        guest_count: int,
+        memory_bytes: int,
+        table_elements: int,
+        stack_bytes: int,
+        tick_microseconds: int,
+    ) -> None: ...
+    @property
+    def pooled(self) -> bool: ...
+    def wat_to_wasm(self, source: str, /) -> bytes: ...
+
+@final
+class Program:
+    def __init__(self, host: Host, wasm: bytes) -> None: ...
+    @property
+    def imports(self) -> list[tuple[str, str, str, str, str]]: ...
+    @property
+    def exports(self) -> list[tuple[str, str, str, str, str]]: ...
+    @property
+    def memory_is_64(self) -> bool: ...
+    @property
+    def memory_minimum_pages(self) -> int: ...
+    def link(self, function_numbers: Sequence[int], signedness: Sequence[str]) -> None: ...
+
+@final
+class Guest:
+    def __init__(
+        self,
+        program: Program,
+        request: bytes,
+        *,
+        memory_bytes: int,
+        slice_ticks: int,
+        compute_seconds: float,
+        wall_seconds: float,
+        abi_version: int,
+    ) -> None: ...
+    def poll(self) -> tuple[int, tuple[int, tuple[int, ...]] | int | str | None]: ...
+    def resume(self, answer: int) -> None: ...
+    def contains(self, pointer: int, length: int) -> bool: ...
+    def read(self, pointer: int, length: int) -> bytes: ...
+    def write(self, pointer: int, data: Buffer) -> None: ...
+    @property
+    def compute_seconds(self) -> float: ...

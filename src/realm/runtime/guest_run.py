@@ -1,0 +1,183 @@
+"""One request in its own guest: polled, answered, and brought to a result or a typed error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from realm.errors import GuestContractError, GuestError, GuestLimitError, GuestTrapError, RealmError
+from realm.runtime import _guest
+from realm.runtime.contract import ErrorCode
+from realm.runtime.guest_memory import GuestMemory
+from realm.runtime.guest_state import GuestState, SessionHandle, Surroundings
+from realm.runtime.host_call import Answer, WaitForRoom, WaitForStep
+from realm.runtime.host_functions import HANDLERS, answer_call
+from realm.runtime.result import GenerationResult
+
+if TYPE_CHECKING:
+    from realm.engine import StepOutput
+    from realm.runtime.program import GuestProgram
+    from realm.runtime.request import Request
+    from realm.runtime.timings import Stopwatch
+    from realm.session import Piece
+
+_CALLS_PER_TURN = 64
+_FAILURES: dict[int, type[GuestError]] = {
+    _guest.TRAPPED: GuestTrapError,
+    _guest.LIMIT: GuestLimitError,
+    _guest.CONTRACT: GuestContractError,
+}
+_FINISH_REASON_LENGTH = 64
+
+
+class GuestRun:
+    """See `realm.runtime.run.Run`."""
+
+    def __init__(
+        self,
+        request: Request,
+        program: GuestProgram,
+        surroundings: Surroundings,
+        stopwatch: Stopwatch,
+    ) -> None:
+        """Raises GuestLimitError when no guest slot is free, RequestError for the request."""
+        self.stopwatch = stopwatch
+        self.sequence: int | None = None
+        self.needs_room = False
+        self.is_busy = False
+        self.result: GenerationResult | None = None
+        self.error: RealmError | None = None
+        self.deadline: float | None = surroundings.now() + surroundings.limits.wall_seconds
+        self._request = request
+        self._surroundings = surroundings
+        self._wait: WaitForStep | WaitForRoom | None = None
+        self._guest: _guest.Guest | None = program.start(request.to_json(), surroundings.limits)
+        self._state = GuestState(surroundings, GuestMemory(self._guest))
+        self._texts: list[str] = []
+
+    def note_piece(self, piece: Piece) -> None:
+        """A piece went out; kept for the result."""
+        self._texts.append(piece.text)
+
+    def advance(self) -> None:
+        """See `Run`."""
+        if isinstance(self._wait, WaitForRoom):
+            self._answer(self._wait.retry)
+        self.is_busy = False
+        calls = 0
+        while self._guest is not None and self._wait is None:
+            outcome, payload = self._guest.poll()
+            if outcome == _guest.PARKED:
+                number, arguments = payload  # type: ignore[misc]
+                self._answer(HANDLERS[number], self._state, *arguments)
+                calls += 1
+                if calls == _CALLS_PER_TURN:
+                    self.is_busy = True
+                    return
+            elif outcome == _guest.YIELDED:
+                self.is_busy = True
+                return
+            elif outcome == _guest.FINISHED:
+                assert isinstance(payload, int)
+                self._finish(payload)
+            else:
+                message = " ".join(str(payload).split())
+                prefix = "the program reached its limit: " if outcome == _guest.LIMIT else ""
+                self.fail(_FAILURES[outcome](prefix + message))
+
+    def deliver(self, output: StepOutput) -> None:
+        """See `Run`."""
+        wait = self._wait
+        assert isinstance(wait, WaitForStep)
+
+        def complete() -> Answer:
+            if output.error is not None:
+                raise output.error
+            return wait.complete(output)
+
+        self._answer(complete)
+
+    def cancel(self) -> None:
+        """See `Run`."""
+        if self._guest is not None:
+            self._end("cancelled", *self._tokens(None))
+
+    def fail(self, error: RealmError) -> None:
+        """See `Run`."""
+        self._release()
+        if self.result is None and self.error is None:
+            self.error = error
+
+    def _answer(self, call: Callable[..., Answer], *arguments: Any) -> None:
+        assert self._guest is not None
+        answer = answer_call(self._state, call, *arguments)
+        self._wait = None if isinstance(answer, int) else answer
+        self.sequence = answer.sequence if isinstance(answer, WaitForStep) else None
+        self.needs_room = isinstance(answer, WaitForRoom)
+        if isinstance(answer, int):
+            self._guest.resume(answer)
+
+    def _finish(self, answer: int) -> None:
+        state = self._state
+        if answer < 0:
+            if state.last_exception is not None and state.last_code == -answer:
+                self.fail(state.last_exception)
+                return
+            name = ErrorCode(-answer).symbol if -answer in ErrorCode else "no code of the contract"
+            detail = f": {state.last_error}" if state.last_code == -answer else ""
+            self.fail(GuestError(f"the program returned {answer} ({name}){detail}"))
+            return
+        reason, count = _read_response(state.response)
+        self._end(reason, *self._tokens(count))
+
+    def _tokens(self, count: int | None) -> tuple[list[int], list[int]]:
+        session: SessionHandle | None = self._state.first_session
+        if session is None:
+            return [], []
+        token_ids = session.token_ids
+        return session.prompt_token_ids, token_ids if count is None else token_ids[:count]
+
+    def _end(self, reason: str, prompt_token_ids: list[int], token_ids: list[int]) -> None:
+        self._release()
+        timings = self.stopwatch.finish(
+            self._surroundings.now(),
+            load_seconds=self._request.model.load_seconds,
+            prompt_tokens=len(prompt_token_ids),
+            completion_tokens=len(token_ids),
+        )
+        self.result = GenerationResult(
+            text="".join(self._texts),
+            token_ids=tuple(token_ids),
+            prompt_token_ids=tuple(prompt_token_ids),
+            finish_reason=reason,
+            timings=timings,
+            response=self._state.response,
+        )
+
+    def _release(self) -> None:
+        if self._guest is None:
+            return
+        self._guest = None
+        self._state.memory.release()
+        self._wait = None
+        self.sequence = None
+        self.needs_room = False
+        self.is_busy = False
+        self._state.close()
+
+
+def _read_response(response: bytes | None) -> tuple[str, int | None]:
+    """The finish reason and the number of tokens that the program tells, as far as it tells them."""
+    try:
+        document = json.loads(response) if response is not None else None
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        return "stop", None
+    reason = document.get("finish_reason")
+    count = document.get("completion_tokens")
+    return (
+        reason if isinstance(reason, str) and len(reason) <= _FINISH_REASON_LENGTH else "stop",
+        count if isinstance(count, int) and count >= 0 else None,
+    )

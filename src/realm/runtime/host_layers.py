@@ -1,0 +1,76 @@
+"""Host functions that run a model piece by piece: embedding, single layers, the head.
+
+Lengths count f32 values, and every function returns how many it wrote.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realm.runtime.contract import ErrorCode
+from realm.runtime.guest_state import GuestState
+from realm.runtime.host_call import HostCallError
+
+_WORD_BYTES = 4
+
+
+def embed_tokens(
+    state: GuestState, model_id: int, ids_ptr: int, token_count: int, out_ptr: int
+) -> int:
+    model = state.models.get(model_id).model
+    _require_rows(state, token_count, model.hidden_size, out_ptr)
+    ids = state.memory.read_ids(ids_ptr, token_count, model.vocabulary_size)
+    rows = np.ascontiguousarray(state.surroundings.engine.embed(model.stored, ids), np.float32)
+    state.memory.write(out_ptr, rows)
+    return int(rows.size)
+
+
+def forward_layer(
+    state: GuestState,
+    model_id: int,
+    layer_idx: int,
+    hidden_ptr: int,
+    hidden_len: int,
+    position: int,
+    out_ptr: int,
+) -> int:
+    handle = state.models.get(model_id)
+    model = handle.model
+    layer_count = model.stored.hyperparameters.layer_count
+    if not 0 <= layer_idx < layer_count:
+        raise HostCallError(ErrorCode.INVALID, f"layer {layer_idx} of {layer_count}")
+    if position < 0:
+        raise HostCallError(ErrorCode.INVALID, f"position {position}")
+    if hidden_len == 0 or hidden_len % model.hidden_size:
+        raise HostCallError(
+            ErrorCode.INVALID, f"{hidden_len} values are not rows of {model.hidden_size}"
+        )
+    _require_rows(state, hidden_len // model.hidden_size, model.hidden_size, out_ptr)
+    hidden = state.memory.read_floats(hidden_ptr, hidden_len).reshape(-1, model.hidden_size)
+    engine = state.surroundings.engine
+    if handle.layer_sequence is None:
+        handle.layer_sequence = engine.layer_state(model.stored, state.surroundings.tenant_id)
+    rows = engine.forward_layer(handle.layer_sequence, layer_idx, hidden, position)
+    state.memory.write(out_ptr, np.ascontiguousarray(rows, np.float32))
+    return hidden_len
+
+
+def compute_logits(
+    state: GuestState, model_id: int, hidden_ptr: int, hidden_size: int, out_ptr: int
+) -> int:
+    model = state.models.get(model_id).model
+    if hidden_size != model.hidden_size:
+        raise HostCallError(
+            ErrorCode.INVALID, f"{hidden_size} values, the hidden size is {model.hidden_size}"
+        )
+    state.memory.require(out_ptr, model.vocabulary_size * _WORD_BYTES)
+    hidden = state.memory.read_floats(hidden_ptr, hidden_size)
+    logits = state.surroundings.engine.compute_logits(model.stored, hidden)
+    state.memory.write(out_ptr, np.ascontiguousarray(logits, np.float32))
+    return int(logits.size)
+
+
+def _require_rows(state: GuestState, count: int, hidden_size: int, out_ptr: int) -> None:
+    if count == 0:
+        raise HostCallError(ErrorCode.INVALID, "no rows")
+    state.memory.require(out_ptr, count * hidden_size * _WORD_BYTES)

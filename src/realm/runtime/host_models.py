@@ -1,0 +1,116 @@
+"""Host functions on models and text: handles, metadata, tokens, chat templates."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+
+from realm.runtime.contract import ErrorCode
+from realm.runtime.guest_state import GuestState, ModelHandle
+from realm.runtime.host_call import HostCallError
+
+_ADD_SPECIAL = 1
+_PARSE_SPECIAL = 2
+_WORD_BYTES = 4
+
+
+def put_bytes(state: GuestState, data: bytes, pointer: int, room: int) -> int:
+    """Writes all of `data` or nothing: HostCallError(BUFFER), the size left in `last_size`."""
+    state.memory.require(pointer, room)
+    state.last_size = len(data)
+    if len(data) > room:
+        raise HostCallError(ErrorCode.BUFFER, f"{len(data)} bytes do not fit in {room}")
+    state.memory.write(pointer, data)
+    return len(data)
+
+
+def put_ids(state: GuestState, ids: list[int], pointer: int, room: int) -> int:
+    """As `put_bytes`, counted in u32 ids."""
+    state.memory.require(pointer, room * _WORD_BYTES)
+    state.last_size = len(ids)
+    if len(ids) > room:
+        raise HostCallError(ErrorCode.BUFFER, f"{len(ids)} ids do not fit in {room}")
+    state.memory.write(pointer, np.asarray(ids, "<u4"))
+    return len(ids)
+
+
+def load_model_by_name(state: GuestState, name_ptr: int, name_len: int) -> int:
+    name = state.memory.read_text(name_ptr, name_len)
+    model = state.surroundings.models.get(name)
+    if model is None:
+        raise HostCallError(ErrorCode.NOT_FOUND, f"no model {name!r} is offered to this tenant")
+    return state.models.add(ModelHandle(model))
+
+
+def remove_model(state: GuestState, model_id: int) -> int:
+    handle = state.models.remove(model_id)
+    if handle.layer_sequence is not None:
+        state.surroundings.engine.close(handle.layer_sequence)
+    return 0
+
+
+def get_model_info(state: GuestState, model_id: int, count_ptr: int, size_ptr: int) -> int:
+    stored = state.models.get(model_id).model.stored
+    state.memory.require(count_ptr, 4)
+    state.memory.require(size_ptr, 8)
+    state.memory.write(count_ptr, struct.pack("<I", stored.tensor_count))
+    state.memory.write(size_ptr, struct.pack("<Q", stored.size_bytes))
+    return 0
+
+
+def get_model_metadata(state: GuestState, model_id: int, out_ptr: int, out_max_len: int) -> int:
+    return put_bytes(state, state.models.get(model_id).model.metadata, out_ptr, out_max_len)
+
+
+def encode_tokens(
+    state: GuestState, model_id: int, text_ptr: int, text_len: int, out_ptr: int, out_max_len: int
+) -> int:
+    return encode_text(state, model_id, text_ptr, text_len, _ADD_SPECIAL, out_ptr, out_max_len)
+
+
+def encode_text(
+    state: GuestState,
+    model_id: int,
+    text_ptr: int,
+    text_len: int,
+    flags: int,
+    out_ptr: int,
+    out_max_len: int,
+) -> int:
+    model = state.models.get(model_id).model
+    if flags & ~(_ADD_SPECIAL | _PARSE_SPECIAL):
+        raise HostCallError(ErrorCode.INVALID, f"unknown flags {flags:#x}")
+    state.memory.require(out_ptr, out_max_len * _WORD_BYTES)
+    text = state.memory.read_text(text_ptr, text_len)
+    ids = model.encode(
+        text,
+        add_special=bool(flags & _ADD_SPECIAL),
+        parse_special=bool(flags & _PARSE_SPECIAL),
+    )
+    return put_ids(state, ids, out_ptr, out_max_len)
+
+
+def decode_tokens(
+    state: GuestState, model_id: int, ids_ptr: int, ids_len: int, out_ptr: int, out_max_len: int
+) -> int:
+    model = state.models.get(model_id).model
+    state.memory.require(out_ptr, out_max_len)
+    ids = state.memory.read_ids(ids_ptr, ids_len, model.vocabulary_size)
+    data = model.stored.tokenizer.decode_bytes(ids, skip_special=True, continuation=True)
+    return put_bytes(state, data, out_ptr, out_max_len)
+
+
+def render_chat(
+    state: GuestState, model_id: int, json_ptr: int, json_len: int, out_ptr: int, out_max_len: int
+) -> int:
+    model = state.models.get(model_id).model
+    state.memory.require(out_ptr, out_max_len)
+    try:
+        messages = json.loads(state.memory.read_text(json_ptr, json_len))
+    except (ValueError, RecursionError) as error:
+        raise HostCallError(ErrorCode.JSON, f"messages: {error}") from None
+    if not isinstance(messages, list) or not all(isinstance(item, dict) for item in messages):
+        raise HostCallError(ErrorCode.JSON, "messages: must be an array of objects")
+    return put_bytes(state, model.render_chat(messages).encode(), out_ptr, out_max_len)

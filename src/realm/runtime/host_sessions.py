@@ -1,0 +1,192 @@
+"""Host functions on sessions, and whole generations on the host.
+
+A sampled token costs the guest one wait for the engine's next step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from realm.runtime.contract import ErrorCode
+from realm.runtime.guest_state import GuestState, SessionHandle
+from realm.runtime.host_call import Answer, HostCallError, WaitForStep
+from realm.runtime.host_models import put_bytes, put_ids
+from realm.runtime.layouts import (
+    GEN_OPTIONS,
+    SAMPLE_PARAMETERS,
+    read_gen_options,
+    read_sample_parameters,
+)
+
+if TYPE_CHECKING:
+    from realm.config import GenerationOptions
+    from realm.engine import StepOutput
+    from realm.runtime.hosted_model import HostedModel
+
+_WORD_BYTES = 4
+
+
+def session_open(state: GuestState, model_id: int) -> int:
+    model = state.models.get(model_id).model
+    state.sessions.require_room()
+    sequence = state.surroundings.engine.open(model.stored, state.surroundings.tenant_id)
+    return _add_session(state, SessionHandle(model, sequence))
+
+
+def session_prefill(state: GuestState, session: int, ids_ptr: int, count: int) -> int:
+    handle = state.sessions.get(session)
+    ids = state.memory.read_ids(ids_ptr, count, handle.model.vocabulary_size)
+    if ids:
+        state.surroundings.engine.append(handle.sequence, ids)
+        (handle.token_ids if handle.token_ids else handle.prompt_token_ids).extend(ids)
+    return len(ids)
+
+
+def session_accept(state: GuestState, session: int, ids_ptr: int, count: int) -> int:
+    handle = state.sessions.get(session)
+    ids = state.memory.read_ids(ids_ptr, count, handle.model.vocabulary_size)
+    if ids:
+        state.surroundings.engine.append(handle.sequence, ids)
+        state.tokens_generated(handle, ids)
+    return len(ids)
+
+
+def session_sample(
+    state: GuestState, session: int, params_ptr: int, out_ptr: int, out_max_len: int
+) -> Answer:
+    handle = state.sessions.get(session)
+    state.memory.require(out_ptr, out_max_len * _WORD_BYTES)
+    if out_max_len == 0:
+        state.last_size = 1
+        raise HostCallError(ErrorCode.BUFFER, "no room for a token id")
+    sampling = state.surroundings.options.sampling
+    if params_ptr:
+        sampling = read_sample_parameters(state.memory.read(params_ptr, SAMPLE_PARAMETERS.size))
+    _require_tokens(state, handle)
+    state.surroundings.engine.sample(handle.sequence, sampling)
+
+    def complete(output: StepOutput) -> int:
+        ids = list(output.token_ids)
+        state.tokens_generated(handle, ids)
+        state.surroundings.heard_token()
+        return put_ids(state, ids, out_ptr, out_max_len)
+
+    return WaitForStep(handle.sequence, complete)
+
+
+def session_logits(state: GuestState, session: int, out_ptr: int, out_max_len: int) -> Answer:
+    handle = state.sessions.get(session)
+    size = handle.model.vocabulary_size
+    state.memory.require(out_ptr, out_max_len * _WORD_BYTES)
+    state.last_size = size
+    if size > out_max_len:
+        raise HostCallError(ErrorCode.BUFFER, f"{size} logits do not fit in {out_max_len}")
+    _require_tokens(state, handle)
+    state.surroundings.engine.logits(handle.sequence)
+
+    def complete(output: StepOutput) -> int:
+        if output.logits is None:
+            raise HostCallError(ErrorCode.INTERNAL, "the step brought no logits")
+        state.memory.write(out_ptr, np.ascontiguousarray(output.logits, np.float32).reshape(-1))
+        return int(output.logits.size)
+
+    return WaitForStep(handle.sequence, complete)
+
+
+def session_fork(state: GuestState, session: int) -> int:
+    handle = state.sessions.get(session)
+    state.sessions.require_room()
+    sequence = state.surroundings.engine.fork(handle.sequence)
+    copy = SessionHandle(
+        handle.model, sequence, list(handle.prompt_token_ids), list(handle.token_ids)
+    )
+    return _add_session(state, copy)
+
+
+def session_rewind(state: GuestState, session: int, position: int) -> int:
+    handle = state.sessions.get(session)
+    present = state.surroundings.engine.position(handle.sequence)
+    if not 0 <= position <= present:
+        raise HostCallError(ErrorCode.INVALID, f"position {position} of {present}")
+    state.surroundings.engine.rewind(handle.sequence, position)
+    prompt_length = len(handle.prompt_token_ids)
+    del handle.token_ids[max(0, position - prompt_length) :]
+    del handle.prompt_token_ids[position:]
+    return 0
+
+
+def session_position(state: GuestState, session: int) -> int:
+    return state.surroundings.engine.position(state.sessions.get(session).sequence)
+
+
+def session_close(state: GuestState, session: int) -> int:
+    state.surroundings.engine.close(state.sessions.remove(session).sequence)
+    return 0
+
+
+def host_generate(
+    state: GuestState,
+    model_id: int,
+    prompt_ptr: int,
+    prompt_len: int,
+    options_ptr: int,
+    out_ptr: int,
+    out_max_len: int,
+) -> Answer:
+    model = state.models.get(model_id).model
+    state.memory.require(out_ptr, out_max_len)
+    prompt = state.memory.read_text(prompt_ptr, prompt_len)
+    options = _generation_options(state, model, options_ptr)
+    ids = model.encode_prompt(prompt)
+    state.close_host_session()
+    session = state.surroundings.make_session(model, ids, options)
+    state.host_session = session
+    if state.first_session is None:
+        state.first_session = SessionHandle(model, session.sequence, prompt_token_ids=list(ids))
+    texts: list[str] = []
+
+    def complete(output: StepOutput) -> Answer:
+        state.surroundings.heard_token()
+        texts.extend(piece.text for piece in session.advance(output))
+        if not session.finished:
+            return WaitForStep(session.sequence, complete)
+        if state.first_session is not None and state.first_session.sequence == session.sequence:
+            state.tokens_generated(state.first_session, list(session.token_ids))
+        state.close_host_session()
+        return put_bytes(state, "".join(texts).encode(), out_ptr, out_max_len)
+
+    session.start()
+    return WaitForStep(session.sequence, complete)
+
+
+def _generation_options(
+    state: GuestState, model: HostedModel, options_ptr: int
+) -> GenerationOptions:
+    own = state.surroundings.options
+    if not options_ptr:
+        return own
+    read = read_gen_options(state.memory.read(options_ptr, GEN_OPTIONS.size), own.sampling)
+    stop_token_ids = state.memory.read_ids(
+        read.stop_tokens_pointer, read.stop_token_count, model.vocabulary_size
+    )
+    return replace(
+        own,
+        max_tokens=min(read.max_tokens, own.max_tokens) if read.max_tokens else own.max_tokens,
+        sampling=read.sampling,
+        stop_token_ids=tuple(stop_token_ids) or own.stop_token_ids,
+    )
+
+
+def _add_session(state: GuestState, handle: SessionHandle) -> int:
+    number = state.sessions.add(handle)
+    if state.first_session is None:
+        state.first_session = handle
+    return number
+
+
+def _require_tokens(state: GuestState, handle: SessionHandle) -> None:
+    if state.surroundings.engine.position(handle.sequence) == 0:
+        raise HostCallError(ErrorCode.STATE, "the session has no tokens yet")

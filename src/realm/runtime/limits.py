@@ -1,0 +1,60 @@
+"""What one guest may use of the machine. Plain data; enforced by the native layer and `guest_state`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from realm.errors import ConfigError
+
+_PAGE_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class GuestLimits:
+    """Limits of one request's guest.
+
+    memory_bytes: linear memory, in whole WASM pages.
+    slice_ticks: ticks of the host's clock (1 ms each) that a burst may compute before it yields.
+    compute_seconds: processor time of the guest's own code.
+    wall_seconds: time from its start to its end, waiting included.
+    sessions, models: open handles of each kind.
+    output_bytes: streamed text; response_bytes: the final response.
+    log_bytes: text logged; random_bytes: most bytes of one realm_random.
+    """
+
+    memory_bytes: int = 64 << 20
+    slice_ticks: int = 2
+    compute_seconds: float = 30.0
+    wall_seconds: float = 900.0
+    sessions: int = 16
+    models: int = 16
+    output_bytes: int = 4 << 20
+    response_bytes: int = 4 << 20
+    log_bytes: int = 16 << 10
+    random_bytes: int = 64 << 10
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not getattr(self, field.name) > 0:
+                raise ConfigError(f"{field.name} must be > 0, not {getattr(self, field.name)}")
+        if self.memory_bytes % _PAGE_BYTES:
+            raise ConfigError(f"memory_bytes must be whole pages of {_PAGE_BYTES} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class HostLimits:
+    """What the pool of guests reserves; address space only, memory is used as guests touch it.
+
+    guest_count: most guests alive at once; further requests wait.
+    memory_bytes, table_elements: most of one guest, whatever its own limits say.
+    stack_bytes: native stack of a guest's own code.
+    tick_microseconds: period of the clock that interrupts computing guests.
+    program_bytes: largest module that is compiled.
+    """
+
+    guest_count: int = 256
+    memory_bytes: int = 64 << 20
+    table_elements: int = 16 << 10
+    stack_bytes: int = 256 << 10
+    tick_microseconds: int = 1000
+    program_bytes: int = 16 << 20

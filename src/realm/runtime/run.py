@@ -1,0 +1,46 @@
+"""What the engine loop needs of a request that runs, whether through a guest or directly.
+
+Every method is called on the engine thread only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from realm.engine import StepOutput
+    from realm.errors import RealmError
+    from realm.runtime.result import GenerationResult
+    from realm.runtime.timings import Stopwatch
+
+
+class Run(Protocol):
+    """A running request.
+
+    stopwatch: where the loop writes the time of steps and turns.
+    sequence: the sequence whose next output it waits for, if any.
+    needs_room: it waits for its client to take output.
+    is_busy: it used up a slice of computing and only wants to go on.
+    result, error: set once it has ended.
+    deadline: seconds of the loop's clock after which it is over, or None.
+    """
+
+    stopwatch: Stopwatch
+    sequence: int | None
+    needs_room: bool
+    is_busy: bool
+    result: GenerationResult | None
+    error: RealmError | None
+    deadline: float | None
+
+    def advance(self) -> None:
+        """Goes on until it waits, ends, or has had its turn."""
+
+    def deliver(self, output: StepOutput) -> None:
+        """Takes the output of the sequence it waits for; `advance` follows."""
+
+    def cancel(self) -> None:
+        """Ends it with what it has; the finish reason is 'cancelled'."""
+
+    def fail(self, error: RealmError) -> None:
+        """Ends it with an error."""

@@ -1,0 +1,129 @@
+"""The oracle model: what float32 arithmetic on the dequantised weights says.
+
+Logits, greedy continuations and perplexity, plus the same model with its activations rounded to
+int8 as Realm's integer kernels do: the difference of the two is the quantisation's own noise,
+known without asking Realm. It never holds the logits of a whole window of a large vocabulary.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from transformers import Gemma3ForCausalLM, LlamaForCausalLM, PreTrainedModel
+
+from .gguf_weights import read_weights
+
+MODEL_CLASSES = {"llama": LlamaForCausalLM, "gemma3": Gemma3ForCausalLM}
+THREADS = 2
+HEAD_ROWS = 64
+"""Rows whose logits are held at once: 64 x 262,144 x 4 bytes are 67 MB."""
+ACTIVATION_BLOCK = 32
+
+
+@dataclass(frozen=True, slots=True)
+class GreedyContinuation:
+    """The chosen tokens, and the logits that each was chosen from: [tokens, vocabulary]."""
+
+    token_ids: list[int]
+    logits: npt.NDArray[np.float32]
+
+
+class Float32Model:
+    """One GGUF file in float32."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+
+    @classmethod
+    def from_gguf(cls, path: Path) -> Float32Model:
+        """Dequantise a llama or gemma3 file; takes 4 bytes a weight."""
+        torch.set_num_threads(THREADS)
+        weights = read_weights(path)
+        model = MODEL_CLASSES[weights.architecture](weights.config)
+        # Named parameters leave out what is tied, as the file does.
+        parameters = {name for name, _ in model.named_parameters()}
+        if parameters != set(weights.state):
+            raise ValueError(f"{path}: tensors that differ: {parameters ^ set(weights.state)}")
+        model.load_state_dict(weights.state, strict=False)
+        return cls(model.eval())
+
+    def free(self) -> None:
+        """Give the weights back, whoever still holds this object."""
+        del self._model
+        gc.collect()
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Logits of one token."""
+        return int(self._model.config.vocab_size)
+
+    def hidden_states(self, token_ids: list[int]) -> list[npt.NDArray[np.float32]]:
+        """Embeddings, each layer's output and the normed output: each [tokens, width]."""
+        with torch.inference_mode():
+            output = self._model.model(
+                torch.tensor([token_ids]), use_cache=False, output_hidden_states=True
+            )
+        return [state[0].numpy() for state in output.hidden_states]
+
+    def logit_rows(self, token_ids: list[int]) -> Iterator[npt.NDArray[np.float32]]:
+        """Logits of the tokens in order, [rows, vocabulary] with at most HEAD_ROWS rows at once."""
+        with torch.inference_mode():
+            hidden = self._model.model(torch.tensor([token_ids]), use_cache=False)
+            rows = hidden.last_hidden_state[0]
+        for first in range(0, len(token_ids), HEAD_ROWS):
+            with torch.inference_mode():
+                logits = self._model.lm_head(rows[first : first + HEAD_ROWS])
+            yield logits.numpy()
+
+    def logits(self, token_ids: list[int]) -> npt.NDArray[np.float32]:
+        """Logits of every token, [tokens, vocabulary]; for short inputs."""
+        return np.concatenate(list(self.logit_rows(token_ids)))
+
+    def greedy(self, token_ids: list[int], count: int) -> GreedyContinuation:
+        """The `count` most likely tokens one after another, the lowest id on ties."""
+        chosen: list[int] = []
+        rows: list[npt.NDArray[np.float32]] = []
+        cache = None
+        pending = token_ids
+        for _ in range(count):
+            with torch.inference_mode():
+                output = self._model(
+                    torch.tensor([pending]),
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+            cache = output.past_key_values
+            rows.append(output.logits[0, -1].numpy())
+            chosen.append(int(rows[-1].argmax()))
+            pending = [chosen[-1]]
+        return GreedyContinuation(chosen, np.stack(rows))
+
+    @contextmanager
+    def int8_activations(self) -> Iterator[None]:
+        """Within, matrix products read activations rounded to int8, a scale for 32 columns."""
+        hooks = [
+            module.register_forward_pre_hook(_round_to_int8)
+            for module in self._model.modules()
+            if isinstance(module, nn.Linear)
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _round_to_int8(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+    blocks = inputs[0].unflatten(-1, (-1, ACTIVATION_BLOCK))
+    scales = blocks.abs().amax(-1, keepdim=True) / 127.0
+    quants = torch.round(blocks / scales.clamp_min(torch.finfo(torch.float32).tiny))
+    return ((quants * scales).flatten(-2),)

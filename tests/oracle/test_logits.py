@@ -1,0 +1,38 @@
+"""Realm's logits against the oracle's, within what rounding activations to int8 explains."""
+
+import numpy as np
+
+from .comparison import compare, disagreements
+
+
+def _check(difference, leads, tolerance):
+    assert difference.largest <= tolerance.largest
+    assert difference.root_mean_square <= tolerance.root_mean_square
+    assert difference.divergence <= tolerance.divergence
+    assert max(leads, default=0.0) <= tolerance.near_tie
+
+
+def test_short_prompts(oracle, stored_model, prompts, expectation, report):
+    rows = [(oracle.logits(ids), stored_model.logits(ids)) for ids in prompts.values()]
+    for text, (exact, measured) in zip(prompts, rows, strict=True):
+        assert measured.dtype == np.float32
+        report(f"{text!r}: {compare(exact, measured)}")
+    exact = np.concatenate([row[0] for row in rows])
+    measured = np.concatenate([row[1] for row in rows])
+    leads = [found.lead for found in disagreements(exact, measured)]
+    _check(compare(exact, measured), leads, expectation.tolerance)
+
+
+def test_a_passage_longer_than_the_sliding_window(
+    oracle, stored_model, long_passage, expectation, report
+):
+    exact, measured = oracle.logits(long_passage), stored_model.logits(long_passage)
+    difference = compare(exact, measured)
+    leads = [found.lead for found in disagreements(exact, measured)]
+    report(f"long passage: {difference}, widest lead overturned {max(leads, default=0.0):.3f}")
+    _check(difference, leads, expectation.tolerance)
+    assert difference.agreement >= expectation.tolerance.agreement
+    # Rows past the window would differ most if a window began or ended one key off.
+    tail = compare(exact[520:], measured[520:])
+    report(f"its rows from 520: {tail}")
+    assert tail.root_mean_square <= expectation.tolerance.root_mean_square
