@@ -1,0 +1,121 @@
+"""Generation on the host: one sequence from its prompt to its end.
+
+The session asks the engine for tokens and turns them into text; it never runs a step itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from realm.config import GenerationOptions
+from realm.engine import Engine, StepOutput
+from realm.errors import ContextLengthError
+from realm.model import StoredModel
+from realm.session.stop import StopMatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text that became certain, and the tokens that were sampled for it."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+
+
+class InferenceSession:
+    """Decodes one prompt. Use: `start`, then `advance` with every output of its sequence.
+
+    owner: who the sequence is scheduled for.
+    finish_reason: "" while it runs, then "stop", "length", "error" or "cancelled".
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        model: StoredModel,
+        prompt_token_ids: Sequence[int],
+        options: GenerationOptions,
+        owner: str,
+    ) -> None:
+        """Opens a sequence; raises RequestError or ContextLengthError, and then holds none."""
+        self._engine = engine
+        self._options = options
+        self._end_ids = frozenset(options.stop_token_ids)
+        if not options.ignore_eos:
+            self._end_ids |= model.tokenizer.end_of_generation_ids
+        self._decoder = model.tokenizer.stream(skip_special=True)
+        self._stop = StopMatcher(options.stop)
+        self._token_ids: list[int] = []
+        self.finish_reason = ""
+        self.sequence = engine.open(model, owner)
+        self._open = True
+        try:
+            engine.append(self.sequence, prompt_token_ids)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """Every sampled token, an end-of-generation token excepted."""
+        return tuple(self._token_ids)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the generation has ended."""
+        return bool(self.finish_reason)
+
+    def start(self) -> None:
+        """Ask for the first token."""
+        self._engine.sample(self.sequence, self._options.sampling)
+
+    def advance(self, output: StepOutput) -> list[Piece]:
+        """Take the sequence's output, ask for the next token; the text that became certain.
+
+        Raises the output's error after closing the sequence.
+        """
+        if output.error is not None:
+            self._finish("error")
+            raise output.error
+        pieces: list[Piece] = []
+        for token in output.token_ids:
+            if token in self._end_ids:
+                return self._end(pieces, "stop")
+            self._token_ids.append(token)
+            text = self._stop.push(self._decoder.push(token))
+            pieces.append(Piece(text, (token,)))
+            if self._stop.matched:
+                self._finish("stop")
+                return pieces
+            if len(self._token_ids) >= self._options.max_tokens:
+                return self._end(pieces, "length")
+        try:
+            self.start()
+        except ContextLengthError:
+            return self._end(pieces, "length")
+        return pieces
+
+    def cancel(self) -> None:
+        """End it now."""
+        if not self.finished:
+            self._finish("cancelled")
+
+    def close(self) -> None:
+        """Free the sequence. Safe to call again."""
+        if self._open:
+            self._open = False
+            self._engine.close(self.sequence)
+
+    def _end(self, pieces: list[Piece], reason: str) -> list[Piece]:
+        text = self._stop.push(self._decoder.finish())
+        if not self._stop.matched:
+            text += self._stop.finish()
+        if text:
+            pieces.append(Piece(text))
+        self._finish("stop" if self._stop.matched else reason)
+        return pieces
+
+    def _finish(self, reason: str) -> None:
+        self.finish_reason = reason
+        self.close()
