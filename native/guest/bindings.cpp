@@ -86,9 +86,9 @@ nb::tuple poll(rg::Guest& guest) {
     case rg::Outcome::kYielded:
       return nb::make_tuple(number, nb::none());
     default:
-      return nb::make_tuple(number, nb::steal(PyUnicode_DecodeUTF8(
-                                        guest.message().data(), static_cast<Py_ssize_t>(guest.message().size()),
-                                        "replace")));
+      return nb::make_tuple(
+          number, nb::steal(PyUnicode_DecodeUTF8(
+                      guest.message().data(), static_cast<Py_ssize_t>(guest.message().size()), "replace")));
   }
 }
 
@@ -124,8 +124,8 @@ NB_MODULE(_guest, m) {
           "__init__",
           [](rg::Host* self, const std::string& library_path, uint32_t guest_count, uint64_t memory_bytes,
              uint32_t table_elements, uint64_t stack_bytes, uint32_t tick_microseconds) {
-            new (self) rg::Host(library_path, rg::HostLimits{guest_count, memory_bytes, table_elements, stack_bytes,
-                                                             tick_microseconds});
+            new (self) rg::Host(library_path, rg::HostLimits{guest_count, memory_bytes, table_elements,
+                                                             stack_bytes, tick_microseconds});
           },
           nb::arg("library_path"), nb::kw_only(), nb::arg("guest_count"), nb::arg("memory_bytes"),
           nb::arg("table_elements"), nb::arg("stack_bytes"), nb::arg("tick_microseconds"))
@@ -162,13 +162,14 @@ NB_MODULE(_guest, m) {
              uint64_t slice_ticks, double compute_seconds, double wall_seconds, int32_t abi_version) {
             if (!(compute_seconds > 0 && compute_seconds < 1e9 && wall_seconds > 0 && wall_seconds < 1e9))
               throw rg::Fault(rg::FaultKind::kNative, "compute_seconds and wall_seconds must be in (0, 1e9)");
-            const rg::GuestLimits limits{memory_bytes, slice_ticks, static_cast<uint64_t>(compute_seconds * 1e9),
+            const rg::GuestLimits limits{memory_bytes, slice_ticks,
+                                         static_cast<uint64_t>(compute_seconds * 1e9),
                                          static_cast<uint64_t>(wall_seconds * 1e9)};
             new (self) rg::Guest(std::move(program), std::string(request.c_str(), request.size()), limits,
                                  abi_version);
           },
-          nb::arg("program"), nb::arg("request"), nb::kw_only(), nb::arg("memory_bytes"), nb::arg("slice_ticks"),
-          nb::arg("compute_seconds"), nb::arg("wall_seconds"), nb::arg("abi_version"))
+          nb::arg("program"), nb::arg("request"), nb::kw_only(), nb::arg("memory_bytes"),
+          nb::arg("slice_ticks"), nb::arg("compute_seconds"), nb::arg("wall_seconds"), nb::arg("abi_version"))
       .def("poll", &poll)
       .def("resume", &rg::Guest::resume, nb::arg("answer"))
       .def("contains", &rg::Guest::contains, nb::arg("pointer"), nb::arg("length"))
@@ -187,6 +188,7 @@ NB_MODULE(_guest, m) {
             if (buffer.size() != 0) std::memcpy(target, buffer.data(), buffer.size());
           },
           nb::arg("pointer"), nb::arg("data"))
-      .def_prop_ro("compute_seconds",
-                   [](const rg::Guest& self) { return static_cast<double>(self.compute_nanoseconds()) * 1e-9; });
+      .def_prop_ro("compute_seconds", [](const rg::Guest& self) {
+        return static_cast<double>(self.compute_nanoseconds()) * 1e-9;
+      });
 }

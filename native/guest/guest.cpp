@@ -35,7 +35,8 @@ uint64_t compute_now() { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
 
 }  // namespace
 
-Guest::Guest(std::shared_ptr<Program> program, std::string request, const GuestLimits& limits, int32_t abi_version)
+Guest::Guest(std::shared_ptr<Program> program, std::string request, const GuestLimits& limits,
+             int32_t abi_version)
     : program_(std::move(program)),
       api_(program_->host->api),
       request_(std::move(request)),
@@ -159,15 +160,15 @@ void Guest::call(const char* name, size_t argument_count) {
       exported.kind != kExternFunction)
     throw Fault(FaultKind::kContract, std::string("no exported function ") + name);
   function_ = exported.of.function;
-  future_ = api_.wasmtime_func_call_async(context_, &function_, arguments_, argument_count, &returned_, 1, &trap_,
-                                          &error_);
+  future_ = api_.wasmtime_func_call_async(context_, &function_, arguments_, argument_count, &returned_, 1,
+                                          &trap_, &error_);
 }
 
 void Guest::begin_phase() {
   switch (phase_) {
     case Phase::kInstantiate:
-      future_ = api_.wasmtime_instance_pre_instantiate_async(program_->prepared(), context_, &instance_, &trap_,
-                                                             &error_);
+      future_ = api_.wasmtime_instance_pre_instantiate_async(program_->prepared(), context_, &instance_,
+                                                             &trap_, &error_);
       return;
     case Phase::kVersion:
       return call("realm_abi_version", 0);
@@ -201,13 +202,15 @@ bool Guest::end_phase(Outcome* outcome) {
     wasm_trap_t* trap = trap_;
     trap_ = nullptr;
     const std::string message = api_.take_message(trap);
-    *outcome = coded && code == kTrapStackOverflow ? fail(Outcome::kLimit, "stack") : fail(Outcome::kTrapped, message);
+    *outcome = coded && code == kTrapStackOverflow ? fail(Outcome::kLimit, "stack")
+                                                   : fail(Outcome::kTrapped, message);
     return true;
   }
   if (error_ != nullptr) {
     wasmtime_error_t* error = error_;
     error_ = nullptr;
-    *outcome = fail(phase_ == Phase::kInstantiate ? Outcome::kLimit : Outcome::kTrapped, api_.take_message(error));
+    *outcome =
+        fail(phase_ == Phase::kInstantiate ? Outcome::kLimit : Outcome::kTrapped, api_.take_message(error));
     return true;
   }
   switch (phase_) {
@@ -300,8 +303,8 @@ bool Guest::contains(uint64_t pointer, uint64_t length) const {
 uint8_t* Guest::at(uint64_t pointer, uint64_t length) const {
   check_owner();
   if (!contains(pointer, length))
-    throw Fault(FaultKind::kNative, "a range outside the memory of a parked guest: " + std::to_string(length) +
-                                        " bytes at " + std::to_string(pointer));
+    throw Fault(FaultKind::kNative, "a range outside the memory of a parked guest: " +
+                                        std::to_string(length) + " bytes at " + std::to_string(pointer));
   return mailbox_.memory + pointer;
 }
 

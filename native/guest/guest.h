@@ -1,5 +1,5 @@
-// One guest: a store, a fibre, and the mailbox through which its host calls are answered. It is entered only by
-// the thread that made it, one poll at a time; no code of the caller ever runs on its stack.
+// One guest: a store, a fibre, and the mailbox through which its host calls are answered. It is entered only
+// by the thread that made it, one poll at a time; no code of the caller ever runs on its stack.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ constexpr size_t kMaxArguments = 8;
 
 struct GuestLimits {
   uint64_t memory_bytes;
-  uint64_t slice_ticks;         // ticks of one burst before the guest yields
+  uint64_t slice_ticks;          // ticks of one burst before the guest yields
   uint64_t compute_nanoseconds;  // processor time of the whole guest
   uint64_t wall_nanoseconds;     // time from its creation
 };
@@ -37,7 +37,8 @@ struct Mailbox {
 
 class Guest {
  public:
-  Guest(std::shared_ptr<Program> program, std::string request, const GuestLimits& limits, int32_t abi_version);
+  Guest(std::shared_ptr<Program> program, std::string request, const GuestLimits& limits,
+        int32_t abi_version);
   ~Guest();
   Guest(const Guest&) = delete;
   Guest& operator=(const Guest&) = delete;
@@ -49,7 +50,8 @@ class Guest {
 
   const Mailbox& mailbox() const { return mailbox_; }
   bool contains(uint64_t pointer, uint64_t length) const;
-  uint8_t* at(uint64_t pointer, uint64_t length) const;  // throws when the guest is not parked or out of bounds
+  uint8_t* at(uint64_t pointer,
+              uint64_t length) const;  // throws when the guest is not parked or out of bounds
   int32_t result() const { return result_; }
   const std::string& message() const { return message_; }
   uint64_t compute_nanoseconds() const { return compute_nanoseconds_; }
@@ -58,10 +60,11 @@ class Guest {
  private:
   enum class Phase { kInstantiate, kVersion, kAllocate, kHandle, kEnded };
   static void on_import(void* environment, wasmtime_caller_t* caller, const wasmtime_val_t* arguments,
-                        size_t argument_count, wasmtime_val_t* results, size_t result_count, wasm_trap_t** trap,
-                        wasmtime_async_continuation_t* continuation);
+                        size_t argument_count, wasmtime_val_t* results, size_t result_count,
+                        wasm_trap_t** trap, wasmtime_async_continuation_t* continuation);
   static bool is_answered(void* environment);
-  static wasmtime_error_t* on_deadline(wasmtime_context_t* context, void* data, uint64_t* delta, uint8_t* kind);
+  static wasmtime_error_t* on_deadline(wasmtime_context_t* context, void* data, uint64_t* delta,
+                                       uint8_t* kind);
 
   void begin_phase();
   bool end_phase(Outcome* outcome);  // false: the guest goes on with its next phase

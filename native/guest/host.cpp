@@ -57,18 +57,21 @@ Host::Host(const std::string& library_path, const HostLimits& host_limits)
     : api(library_path), limits(host_limits) {
   if (limits.guest_count == 0 || limits.guest_count > 16384)
     throw Fault(FaultKind::kNative, "guest_count must be in 1..16384");
-  if (limits.memory_bytes == 0 || limits.memory_bytes % kWasmPageBytes != 0 || limits.memory_bytes > (4ull << 30))
+  if (limits.memory_bytes == 0 || limits.memory_bytes % kWasmPageBytes != 0 ||
+      limits.memory_bytes > (4ull << 30))
     throw Fault(FaultKind::kNative, "memory_bytes must be whole WASM pages of 64 KiB, at most 4 GiB");
   if (limits.stack_bytes < (64 << 10) || limits.stack_bytes > (8 << 20))
     throw Fault(FaultKind::kNative, "stack_bytes must be in 64 KiB..8 MiB");
-  if (limits.tick_microseconds < 100) throw Fault(FaultKind::kNative, "tick_microseconds must be at least 100");
+  if (limits.tick_microseconds < 100)
+    throw Fault(FaultKind::kNative, "tick_microseconds must be at least 100");
   pooled_ = address_space_is_free();
   wasm_config_t* config = api.wasm_config_new();
   set_features(api, config);
   api.wasmtime_config_epoch_interruption_set(config, true);
   api.wasmtime_config_parallel_compilation_set(config, false);
   api.wasmtime_config_native_unwind_info_set(config, false);
-  // Explicit checks in place of signal handlers: nothing of the process (faulthandler, debuggers) is disturbed.
+  // Explicit checks in place of signal handlers: nothing of the process (faulthandler, debuggers) is
+  // disturbed.
   api.wasmtime_config_signals_based_traps_set(config, false);
   api.wasmtime_config_memory_reservation_set(config, limits.memory_bytes);
   api.wasmtime_config_memory_guard_size_set(config, 0);

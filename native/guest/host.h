@@ -15,10 +15,10 @@
 namespace realm::guest {
 
 struct HostLimits {
-  uint32_t guest_count;      // most guests alive at once
-  uint64_t memory_bytes;     // most linear memory of one guest
-  uint32_t table_elements;   // most elements of a guest's table
-  uint64_t stack_bytes;      // most native stack of a guest's own code
+  uint32_t guest_count;     // most guests alive at once
+  uint64_t memory_bytes;    // most linear memory of one guest
+  uint32_t table_elements;  // most elements of a guest's table
+  uint64_t stack_bytes;     // most native stack of a guest's own code
   uint32_t tick_microseconds;
 };
 

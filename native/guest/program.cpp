@@ -95,22 +95,23 @@ void Program::link(const std::vector<int32_t>& function_numbers, const std::vect
   wasm_importtype_vec_t types{0, nullptr};
   api.wasmtime_module_imports(module_, &types);
   linker_ = api.wasmtime_linker_new(host->engine());
+  api.wasmtime_linker_allow_shadowing(linker_, true);  // the same import may stand twice in a module
   std::string problem;
   for (size_t i = 0; i < imports.size() && problem.empty(); ++i) {
     const Declaration& declared = imports[i];
     const std::string where = "import " + declared.module + "." + declared.name;
     if (declared.kind != "function" || declared.results != "i") {
       problem = where + " is not a function with one i32 result";
-    } else if (declared.parameters.size() > kMaxArguments || signedness[i].size() != declared.parameters.size()) {
+    } else if (declared.parameters.size() > kMaxArguments ||
+               signedness[i].size() != declared.parameters.size()) {
       problem = where + " has a number of parameters that does not fit";
     } else {
       linked_.push_back(std::make_unique<Import>(Import{&api, function_numbers[i], signedness[i]}));
       const wasm_functype_t* type =
           api.wasm_externtype_as_functype_const(api.wasm_importtype_type(types.data[i]));
       wasmtime_error_t* error = api.wasmtime_linker_define_async_func(
-          linker_, declared.module.data(), declared.module.size(), declared.name.data(), declared.name.size(), type,
-          &Guest::on_import, linked_.back().get(), nullptr);
-      // The same import may stand twice in a module; the first definition serves both if the types agree.
+          linker_, declared.module.data(), declared.module.size(), declared.name.data(), declared.name.size(),
+          type, &Guest::on_import, linked_.back().get(), nullptr);
       if (error != nullptr) problem = where + ": " + api.take_message(error);
     }
   }

@@ -23,9 +23,9 @@ std::string take_text(const Api& api, wasm_byte_vec_t* bytes) {
 Api::Api(const std::string& library_path) {
   void* library = dlopen(library_path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) throw Fault(FaultKind::kNative, std::string("wasmtime library: ") + dlerror());
-#define REALM_RESOLVE(result, name, parameters)                                                     \
-  name = reinterpret_cast<result(*) parameters>(dlsym(library, #name));                             \
-  if (name == nullptr)                                                                              \
+#define REALM_RESOLVE(result, name, parameters)                         \
+  name = reinterpret_cast<result(*) parameters>(dlsym(library, #name)); \
+  if (name == nullptr)                                                  \
     throw Fault(FaultKind::kNative, "wasmtime library " + library_path + " has no function " #name);
   REALM_WASMTIME_FUNCTIONS(REALM_RESOLVE)
 #undef REALM_RESOLVE

@@ -13,7 +13,7 @@ RealmError
 │   ├── GGUFTensorError         a tensor's name, shape or block type is not usable
 │   └── GGUFLayoutError         a tensor's offset is misaligned, out of the file, or overlaps another
 ├── ModelError                  a readable GGUF is not a model that can run (realm.model)
-│   ├── ArchitectureError       an architecture or a hyperparameter that is unknown or inconsistent
+│   ├── ArchitectureError       an architecture or hyperparameter that is unknown or inconsistent
 │   ├── MissingTensorError      a tensor that the architecture needs is not there
 │   ├── TensorShapeError        a tensor has another shape than the hyperparameters say
 │   └── ModelNotFoundError      no model of this name or handle

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from threading import Barrier
 
 import numpy as np
 
@@ -47,17 +46,14 @@ class Piece:
 
 
 class Stream:
-    def __init__(self, result, interrupt_after, lockstep):
+    def __init__(self, result, interrupt_after):
         self.result = result
         self._interrupt_after = interrupt_after
-        self._lockstep = lockstep
 
     def __iter__(self):
         for index, character in enumerate(self.result.text):
             if index == self._interrupt_after:
                 raise KeyboardInterrupt
-            if self._lockstep is not None:
-                self._lockstep.wait()
             yield Piece(character, (ord(character),))
 
 
@@ -80,8 +76,7 @@ class Tenant:
         return Result(text, tuple(map(ord, text)), prompt_ids, "stop", timings)
 
     def stream(self, prompt=None, **options):
-        result = self.generate(prompt, **options)
-        return Stream(result, self.runtime.interrupt_after, self.runtime.lockstep)
+        return Stream(self.generate(prompt, **options), self.runtime.interrupt_after)
 
 
 class Tokenizer:
@@ -103,14 +98,10 @@ class Model:
 
 @dataclass
 class FakeRuntime:
-    """answers: one for each generation, the last one again and again.
-
-    lockstep: where sessions that run at once meet before each token.
-    """
+    """answers: one for each generation, the last one again and again."""
 
     answers: list[str] = field(default_factory=lambda: ["Paris."])
     interrupt_after: int | None = None
-    lockstep: Barrier | None = None
     context_length: int = 10_000
     requests: list[dict] = field(default_factory=list)
     models: dict[str, Model] = field(default_factory=dict)

@@ -10,10 +10,10 @@ def demo(realm, model_file, *words):
 
 
 def test_answers_and_table_are_shown(realm, runtime, model_file):
-    runtime.answers = ["It is Paris.", "Hello Ada!", "Ada.", "Lisbon."]
+    runtime.answers = ["It is Paris.", "Rex is a dog.", "Rex.", "Good Rex."]
     outcome = demo(realm, model_file)
     assert outcome.code == 0
-    for text in ("What is the capital of France?", "It is Paris.", "Hello Ada!", "Lisbon."):
+    for text in ("What is the capital of France?", "It is Paris.", "Rex is a dog.", "Good Rex."):
         assert text in outcome.stdout
     for title in ("Speed", "Memory", "Where the time went", "98.0 MB"):
         assert title in outcome.stdout
@@ -21,7 +21,7 @@ def test_answers_and_table_are_shown(realm, runtime, model_file):
 
 def test_every_turn_sees_the_turns_before(realm, runtime, model_file):
     demo(realm, model_file)
-    assert [len(request["messages"]) for request in runtime.requests] == [1, 1, 3, 5]
+    assert [len(request["messages"]) for request in runtime.requests] == [2, 2, 4, 6]
     assert all(request["temperature"] == 0.0 for request in runtime.requests)
     assert not any(request.get("direct") for request in runtime.requests)
 

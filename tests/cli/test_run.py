@@ -9,7 +9,8 @@ def test_json_has_the_promised_fields(realm, runtime, model_file):
     outcome = realm(
         "run", "--model", model_file, "--prompt", "Hi", "--max-tokens", 7, "--temperature", 0,
         "--seed", 5, "--threads", 3, "--top-k", 4, "--top-p", 0.5, "--stop", "a", "--stop", "b",
-        "--direct", "--json",
+        "--min-p", 0.1, "--repetition-penalty", 1.1, "--presence-penalty", 0.2,
+        "--frequency-penalty", 0.3, "--direct", "--json",
     )  # fmt: skip
     assert outcome.code == 0
     assert outcome.stderr == ""
@@ -23,7 +24,14 @@ def test_json_has_the_promised_fields(realm, runtime, model_file):
     assert request["max_tokens"] == 7
     assert (request["temperature"], request["top_p"], request["top_k"]) == (0.0, 0.5, 4)
     assert (request["seed"], request["stop"], request["direct"]) == (5, ("a", "b"), True)
+    assert (request["min_p"], request["repetition_penalty"]) == (0.1, 1.1)
+    assert (request["presence_penalty"], request["frequency_penalty"]) == (0.2, 0.3)
     assert runtime.threads == 3
+
+
+def test_seed_is_drawn_where_none_is_given(realm, runtime, model_file):
+    realm("run", "--model", model_file, "--prompt", "Hi")
+    assert runtime.requests[0]["seed"] is None
 
 
 def test_text_goes_to_stdout_and_statistics_to_stderr(realm, model_file):

@@ -1,4 +1,4 @@
-"""What two sets of logits are compared by; plain NumPy, rows in, figures out."""
+"""What two sets of logits are compared by: rows of NumPy in, figures out; torch does the sums."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 ROWS = 64
 """Rows worked on at once, so that a 262 k vocabulary stays small in memory."""
@@ -38,28 +39,20 @@ class Difference:
         )
 
 
-def log_softmax(logits: Logits) -> Logits:
-    """Log probabilities of each row, [rows, vocabulary]."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    total = np.exp(shifted).sum(axis=-1, keepdims=True, dtype=np.float64)
-    return shifted - np.log(total).astype(np.float32)
-
-
 def compare(oracle: Logits, measured: Logits) -> Difference:
     """Figures over all rows; both [tokens, vocabulary]."""
     if oracle.shape != measured.shape:
         raise ValueError(f"shapes differ: {oracle.shape} and {measured.shape}")
     largest = square = 0.0
     divergences: list[float] = []
-    for first in range(0, len(oracle), ROWS):
-        expected, actual = oracle[first : first + ROWS], measured[first : first + ROWS]
+    for expected, actual in zip(_chunks(oracle), _chunks(measured), strict=True):
         difference = actual - expected
-        difference -= difference.mean(axis=-1, keepdims=True)
-        largest = max(largest, float(np.abs(difference).max()))
-        square += float(np.square(difference).sum(dtype=np.float64))
-        log_expected = log_softmax(expected)
-        gap = np.exp(log_expected) * (log_expected - log_softmax(actual))
-        divergences.extend(gap.sum(axis=-1, dtype=np.float64).tolist())
+        difference -= difference.mean(-1, keepdim=True)
+        largest = max(largest, float(difference.abs().amax()))
+        square += float(torch.square(difference).sum(-1).double().sum())
+        log_expected = torch.log_softmax(expected, -1)
+        gap = log_expected.exp() * (log_expected - torch.log_softmax(actual, -1))
+        divergences.extend(gap.sum(-1).tolist())
     same = oracle.argmax(axis=-1) == measured.argmax(axis=-1)
     return Difference(
         tokens=len(oracle),
@@ -74,11 +67,16 @@ def compare(oracle: Logits, measured: Logits) -> Difference:
 def negative_log_likelihood(logits: Logits, next_ids: npt.NDArray[np.int64]) -> float:
     """Sum over rows of -log p(next id), in nats; logits [rows, vocabulary], next_ids [rows]."""
     total = 0.0
-    for first in range(0, len(next_ids), ROWS):
-        chunk = slice(first, first + ROWS)
-        chosen = np.take_along_axis(log_softmax(logits[chunk]), next_ids[chunk, np.newaxis], -1)
-        total -= float(chosen.sum(dtype=np.float64))
+    for rows, chosen in zip(
+        _chunks(logits), torch.split(torch.from_numpy(next_ids), ROWS), strict=True
+    ):
+        likely = rows.gather(-1, chosen[:, None])[:, 0]
+        total += float((torch.logsumexp(rows, -1) - likely).double().sum())
     return total
+
+
+def _chunks(logits: Logits) -> tuple[torch.Tensor, ...]:
+    return torch.split(torch.from_numpy(logits), ROWS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from realm.model import ModelStorage, StoredModel
@@ -73,8 +74,13 @@ def windows(encode, english_text) -> list[list[int]]:
 
 @pytest.fixture(scope="session")
 def long_passage(encode, english_text) -> list[int]:
-    """700 tokens of the text: more than gemma's sliding window of 512."""
-    return encode(english_text)[:700]
+    """640 tokens of the text: more than gemma's sliding window of 512."""
+    return encode(english_text)[:640]
+
+
+@pytest.fixture(scope="session")
+def long_passage_logits(oracle, long_passage) -> npt.NDArray[np.float32]:
+    return oracle.logits(long_passage)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What is expected of each test model: sanity of the oracle, tolerances of Realm.
 
 The tolerances come from the oracle itself. Rounding its activations to int8 with a scale for 32
-columns, and nothing else, changes its logits by what `noise` says (700 tokens of the text; see
+columns, and nothing else, changes its logits by what `noise` says (640 tokens of the text; see
 `test_float32_oracle.py`, which measures it again). Realm rounds in the same places and keeps its
 cache in f16, so it may do half as badly again and no worse.
 """
@@ -22,7 +22,6 @@ PROMPTS = (
     "Once upon a time, in a small village by the sea,",
     "def fibonacci(n):\n    if n < 2:\n        return n\n",
     "Question: Why does ice float on water?\nAnswer:",
-    "1, 2, 4, 8, 16, 32,",
     "La tour Eiffel se trouve à",
 )
 

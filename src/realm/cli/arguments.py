@@ -46,7 +46,7 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser, *, max_tokens: int) -> None:
-    """--max-tokens, --temperature, --top-p, --top-k, --seed, --stop."""
+    """--max-tokens, the sampling policy, --seed, --stop."""
     group = parser.add_argument_group("generation")
     group.add_argument("--max-tokens", type=whole_number(1), default=max_tokens, metavar="N")
     group.add_argument(
@@ -58,7 +58,20 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, *, max_tokens: int) 
     group.add_argument(
         "--top-k", type=whole_number(0), default=0, help="keep the k most likely; 0 keeps all"
     )
-    group.add_argument("--seed", type=whole_number(0), default=0, help="fixes the draws (0)")
+    group.add_argument(
+        "--min-p", type=float, default=0.0, help="drop what is less likely than this share (0)"
+    )
+    group.add_argument(
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        help="divides the logits of seen tokens (1)",
+    )
+    group.add_argument("--presence-penalty", type=float, default=0.0, help="(0)")
+    group.add_argument("--frequency-penalty", type=float, default=0.0, help="(0)")
+    group.add_argument(
+        "--seed", type=whole_number(0), help="fixes the draws; a new one each time when left out"
+    )
     group.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end here; may be repeated"
     )

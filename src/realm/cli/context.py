@@ -62,7 +62,7 @@ def _open_catalog(directory: Path | None) -> Catalog:
 
 
 def _measure_bandwidth(threads: int) -> float:
-    return float(importlib.import_module("realm.kernels").measure_bandwidth(threads))
+    return float(importlib.import_module("realm.kernels").measure_bandwidth(threads, _PROBE_BYTES))
 
 
 def _instruction_set() -> str:

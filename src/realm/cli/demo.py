@@ -27,12 +27,13 @@ from realm.config import EngineConfig, ModelConfig
 if TYPE_CHECKING:
     from realm.runtime import GenerationResult, TenantRuntime
 
+_SYSTEM = "You are a helpful assistant."
 _QUESTION = "What is the capital of France?"
 _EXPECTED = "Paris"
 _CONVERSATION = (
-    "My name is Ada and I live in Lisbon. Please greet me in one sentence.",
-    "What is my name?",
-    "Which city do I live in?",
+    "I have a dog called Rex.",
+    "What is the name of my dog?",
+    "Write one sentence about Rex.",
 )
 _MAX_TOKENS = 64
 
@@ -61,7 +62,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
             print(f"{path.name}: {format_bytes(weights_bytes)}, ready in "
                   f"{format_seconds(load_seconds)}. Every answer below is orchestrated by the "
                   "tenant's WASM program.\n", file=out)  # fmt: skip
-        results = [_ask(tenant, [_user(_QUESTION)], arguments, context)]
+        results = [_ask(tenant, [_system(), _user(_QUESTION)], arguments, context)]
         results += _converse(tenant, arguments, context)
     answered = _EXPECTED in results[0].text
     summary = _summary(results, load_seconds, weights_bytes)
@@ -79,7 +80,7 @@ def _converse(
     tenant: TenantRuntime, arguments: argparse.Namespace, context: Context
 ) -> list[GenerationResult]:
     """Three turns, each of which sees the ones before it."""
-    messages: list[Message] = []
+    messages = [_system()]
     results = []
     for text in _CONVERSATION:
         messages.append(_user(text))
@@ -104,6 +105,10 @@ def _ask(
     if not arguments.json:
         context.stdout.write("\n\n")
     return stream.result
+
+
+def _system() -> Message:
+    return {"role": "system", "content": _SYSTEM}
 
 
 def _user(text: str) -> Message:
@@ -149,19 +154,22 @@ def _table(summary: dict[str, Any]) -> str:
         ("peak, whole process", format_bytes(summary["peak_rss_bytes"])),
     ]
     answers = summary["total_seconds"]
-    rest = answers - summary["native_seconds"] - summary["guest_seconds"]
+    inside = summary["native_seconds"] + summary["guest_seconds"]
     parts = [
-        ("native steps", summary["native_seconds"]),
-        ("guest", summary["guest_seconds"]),
-        ("all else", max(rest, 0.0)),
+        ("queue", summary["queue_seconds"], ""),
+        ("prefill", summary["prefill_seconds"], "with template, tokenizer and the guest's start"),
+        ("decode", summary["decode_seconds"], ""),
+        ("  native steps", summary["native_seconds"], "all weights and the cache"),
+        ("  guest and host calls", summary["guest_seconds"], "the tenant's program"),
+        ("  scheduling and the rest", max(answers - inside, 0.0), ""),
     ]
-    where = [("load", format_seconds(summary["load_seconds"]), "once, before the answers")]
+    where = [("load", format_seconds(summary["load_seconds"]), "", "once, before the answers")]
     where += [
-        (name, format_seconds(seconds), f"{seconds / answers:.1%} of the answers' time")
-        for name, seconds in parts
-        if answers > 0
+        (name, format_seconds(seconds), f"{seconds / answers:6.1%}" if answers > 0 else "", note)
+        for name, seconds, note in parts
     ]
     return (
         f"Speed\n{format_rows(speed)}\nMemory\n{format_rows(memory)}\n"
         f"Where the time went\n{format_rows(where)}"
+        "Percentages are of the answers' time; the indented rows split it another way.\n"
     )

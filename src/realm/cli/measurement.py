@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from realm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from realm.runtime import TenantRuntime
+    from realm.runtime import GenerationResult, TenantRuntime
 
 # Any text will do; this one is long enough that its rotations differ.
 _TEXT = (
@@ -52,6 +52,15 @@ class Speed:
     def tokens_per_second_overall(self) -> float:
         """With everything in the clock."""
         return self.all_tokens / self.all_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTimes:
+    """When a session's first and last token came, and how many tokens it has."""
+
+    first: float
+    last: float
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,58 +116,74 @@ def measure_decode(tenant: TenantRuntime, workload: Workload, number: int) -> Sp
 
 
 def measure_batch(tenants: Sequence[TenantRuntime], workload: Workload, number: int) -> Speed:
-    """Generate on every tenant at once, a thread each.
+    """Generate on every tenant at once, a thread each; the first one's tokens are watched.
 
-    Decode alone is what arrives while all of them decode: after the last one's first token and
-    up to the first one's last token.
+    Only one stream is read while the clock runs: delivering every token to a thread of its own
+    would measure Python's lock.
     """
-    barrier = threading.Barrier(len(tenants) + 1)
-    arrivals: list[list[tuple[float, int]]] = [[] for _ in tenants]
+    prompts = [workload.prompt(number * len(tenants) + index) for index in range(len(tenants))]
+    sessions: list[SessionTimes] = []
     failures: list[BaseException] = []
+    start = threading.Event()
 
-    def consume(index: int, tenant: TenantRuntime) -> None:
-        barrier.wait()
+    def generate(index: int) -> None:
+        start.wait()
+        submitted = time.perf_counter()
         try:
-            stream = tenant.stream(
-                token_ids=workload.prompt(number * len(tenants) + index),
-                max_tokens=workload.tokens, temperature=0.0, ignore_eos=True,
-                direct=workload.direct,
+            result = tenants[index].generate(
+                token_ids=prompts[index], max_tokens=workload.tokens, temperature=0.0,
+                ignore_eos=True, direct=workload.direct,
             )  # fmt: skip
-            for piece in stream:
-                arrivals[index].append((time.perf_counter(), len(piece.token_ids)))
         except BaseException as error:  # handed to the caller's thread
             failures.append(error)
+        else:
+            sessions.append(_session_times(submitted, result))
 
     threads = [
-        threading.Thread(target=consume, args=pair, daemon=True) for pair in enumerate(tenants)
+        threading.Thread(target=generate, args=(index,), daemon=True)
+        for index in range(1, len(tenants))
     ]
     for thread in threads:
         thread.start()
-    barrier.wait()
     started = time.perf_counter()
+    try:
+        stream = tenants[0].stream(
+            token_ids=prompts[0], max_tokens=workload.tokens, temperature=0.0,
+            ignore_eos=True, direct=workload.direct,
+        )  # fmt: skip
+    finally:
+        start.set()
+    watched = [(time.perf_counter(), len(piece.token_ids)) for piece in stream]
     for thread in threads:
         thread.join()
     wall_seconds = time.perf_counter() - started
     if failures:
         raise failures[0]
-    tokens, seconds = steady_window(arrivals)
-    generated = sum(count for session in arrivals for _, count in session)
-    return Speed(tokens, seconds, generated, wall_seconds)
+    sessions.append(_session_times(started, stream.result))
+    tokens, seconds = decode_alone(sessions, watched)
+    return Speed(tokens, _positive(seconds), sum(each.tokens for each in sessions), wall_seconds)
 
 
-def steady_window(arrivals: Sequence[Sequence[tuple[float, int]]]) -> tuple[int, float]:
-    """Tokens and seconds of the time in which every session decodes.
+def decode_alone(
+    sessions: Sequence[SessionTimes], watched: Sequence[tuple[float, int]]
+) -> tuple[int, float]:
+    """Tokens and seconds from the last session's first token to the very last token.
 
-    arrivals: for every session, when how many tokens came. ConfigError when there is no such time.
+    watched: when how many tokens of the session that began first came. As all sessions advance
+    together, it tells how many tokens a session had before that time; those are not counted.
     """
-    if not all(arrivals):
-        raise ConfigError("a session produced nothing to measure")
-    begin = max(session[0][0] for session in arrivals)
-    end = min(session[-1][0] for session in arrivals)
-    tokens = sum(count for session in arrivals for when, count in session if begin < when <= end)
-    if end <= begin or not tokens:
-        raise ConfigError("the sessions never decode at the same time: raise --tokens")
+    begin = max(session.first for session in sessions)
+    end = max(session.last for session in sessions)
+    tokens = 0
+    for session in sessions:
+        early = sum(count for when, count in watched if session.first < when <= begin)
+        tokens += max(session.tokens - 1 - early, 0)
     return tokens, end - begin
+
+
+def _session_times(submitted: float, result: GenerationResult) -> SessionTimes:
+    first = submitted + result.timings.first_token_seconds
+    return SessionTimes(first, first + result.timings.decode_seconds, len(result.token_ids))
 
 
 def _positive(seconds: float) -> float:

@@ -16,7 +16,7 @@ class EngineConfig:
     cache_bytes: address space for cache pages; memory is used only as pages fill.
     context_length: most tokens of one session; 0 takes what the model was trained for.
     step_tokens: most rows of one forward step.
-    prefill_chunk_tokens: most rows of one step that one session's prompt may take while others decode.
+    prefill_chunk_tokens: most rows of one session's prompt in a step while others decode.
     """
 
     threads: int = 0

@@ -51,22 +51,29 @@ class ModelCache:
     def make_writable(self, sequence: Sequence, begin: int, end: int) -> None:
         """Pages of its own for the sequence's positions begin..end-1, copied where shared.
 
-        Raises CapacityError; then the sequence keeps the pages it had and got.
+        Raises CapacityError; then nothing has changed.
         """
+        pages = sequence.pages
         first, last = begin // PAGE_TOKENS, (end - 1) // PAGE_TOKENS
-        for index in range(first, last + 1):
-            if index < len(sequence.pages):
-                page = sequence.pages[index]
-                if not self._allocator.is_shared(page):
-                    continue
-                copy = self._allocator.allocate()
-                self.pool.copy(page, copy)
-                self._allocator.release(page)
-                sequence.pages[index] = copy
-            else:
-                copy = self._allocator.allocate()
-                sequence.pages.append(copy)
-            self.table[sequence.table_row, index] = copy
+        copied = [
+            index
+            for index in range(first, min(last + 1, len(pages)))
+            if self._allocator.is_shared(pages[index])
+        ]
+        needed = len(copied) + max(0, last + 1 - len(pages))
+        if needed > self._allocator.free_count:
+            raise CapacityError(
+                f"{needed} more cache pages are needed, {self._allocator.free_count} are free"
+            )
+        for index in copied:
+            page = self._allocator.allocate()
+            self.pool.copy(pages[index], page)
+            self._allocator.release(pages[index])
+            pages[index] = page
+            self.table[sequence.table_row, index] = page
+        while len(pages) <= last:
+            pages.append(self._allocator.allocate())
+            self.table[sequence.table_row, len(pages) - 1] = pages[-1]
 
     def share(self, source: Sequence, target: Sequence, tokens: int) -> None:
         """Give `target` the pages of the first `tokens` positions of `source`."""

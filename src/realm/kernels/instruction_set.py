@@ -11,7 +11,7 @@ INSTRUCTION_SETS = ("scalar", "avx2", "avx512")
 
 
 def instruction_set(requested: str | None = None) -> str:
-    """The instruction set to use: `requested`, else what REALM_ISA names, else the processor's best.
+    """What kernels to use: those of `requested`, else of REALM_ISA, else the processor's best.
 
     Raises ConfigError when the name is unknown or this processor cannot run it.
     """

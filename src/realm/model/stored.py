@@ -22,6 +22,7 @@ from realm.model.hyperparameters import Hyperparameters
 from realm.model.tokenizer import Tokenizer
 
 _EVALUATION_ROWS = 256
+_EVALUATION_LOGIT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +89,7 @@ class StoredModel:
             self._evaluator.step(tokens=ids, layers=(0, 0), hidden_out=out)
         return out
 
-    def logits(
-        self, token_ids: Sequence[int], adapter: str | None = None
-    ) -> NDArray[np.float32]:
+    def logits(self, token_ids: Sequence[int], adapter: str | None = None) -> NDArray[np.float32]:
         """Logits after every token of one text: float32 [tokens, vocabulary].
 
         Raises NotSupportedError for an adapter, RequestError for ids out of the vocabulary or none,
@@ -100,11 +99,12 @@ class StoredModel:
             raise NotSupportedError("adapters are not supported yet")
         ids = self._checked(token_ids)
         out = np.empty((len(ids), self.hyperparameters.vocabulary_size), np.float32)
-        pages = -(-len(ids) // PAGE_TOKENS)
-        evaluation = _Evaluator(self.native, self.threads, pages)
+        evaluation = _Evaluator(self.native, self.threads, -(-len(ids) // PAGE_TOKENS))
+        row_bytes = 4 * self.hyperparameters.vocabulary_size
+        step = max(1, min(_EVALUATION_ROWS, _EVALUATION_LOGIT_BYTES // row_bytes))
         with self.step_lock:
-            for begin in range(0, len(ids), _EVALUATION_ROWS):
-                chunk = ids[begin : begin + _EVALUATION_ROWS]
+            for begin in range(0, len(ids), step):
+                chunk = ids[begin : begin + step]
                 rows = np.arange(len(chunk), dtype=np.int32)
                 layers = (0, self.hyperparameters.layer_count)
                 evaluation.step(tokens=chunk, position=begin, layers=layers, logit_rows=rows)
@@ -116,7 +116,8 @@ class StoredModel:
         row = np.ascontiguousarray(hidden, np.float32).reshape(1, -1)
         with self.step_lock:
             self._evaluator.step(hidden=row, layers=(0, 0), logit_rows=np.zeros(1, np.int32))
-            return self.native.logits(0, 1)[0]
+            logits: NDArray[np.float32] = self.native.logits(0, 1)[0]
+        return logits
 
     @cached_property
     def _evaluator(self) -> _Evaluator:
@@ -134,7 +135,7 @@ class StoredModel:
         if wrong.size:
             at = int(wrong[0])
             raise RequestError(
-                f"token id {int(ids[at])} at index {at} is outside of the vocabulary 0..{vocabulary - 1}"
+                f"token id {int(ids[at])} at index {at} is outside of 0..{vocabulary - 1}"
             )
         return ids.astype(np.int32)
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from realm.errors import RealmError
 from realm.runtime.result import GenerationResult
+from realm.session import Piece
 
 if TYPE_CHECKING:
     from realm.engine import StepOutput
     from realm.runtime.request import Request
     from realm.runtime.timings import Stopwatch
-    from realm.session import InferenceSession, Piece
+    from realm.session import InferenceSession
 
 
 class DirectRun:
@@ -23,6 +24,7 @@ class DirectRun:
         request: Request,
         session: InferenceSession,
         prompt_token_ids: list[int],
+        *,
         put_piece: Callable[[Piece], bool],
         now: Callable[[], float],
         stopwatch: Stopwatch,
@@ -42,6 +44,7 @@ class DirectRun:
         self._started = False
         self._pieces: list[Piece] = []
         self._texts: list[str] = []
+        self._untold_token_ids: list[int] = []
         self._output: StepOutput | None = None
 
     def note_piece(self, piece: Piece) -> None:
@@ -56,7 +59,7 @@ class DirectRun:
                 self._session.start()
             elif self._put_pieces() and self._output is not None:
                 output, self._output = self._output, None
-                self._pieces = self._session.advance(output)
+                self._pieces = self._with_text(self._session.advance(output))
                 self._put_pieces()
             self._look()
         except RealmError as error:
@@ -84,6 +87,16 @@ class DirectRun:
         self.sequence = None
         self.needs_room = False
 
+    def _with_text(self, pieces: list[Piece]) -> list[Piece]:
+        """Pieces that show something; the tokens of the others go with the next that does."""
+        shown = []
+        for piece in pieces:
+            self._untold_token_ids += piece.token_ids
+            if piece.text:
+                shown.append(Piece(piece.text, tuple(self._untold_token_ids)))
+                self._untold_token_ids.clear()
+        return shown
+
     def _put_pieces(self) -> bool:
         while self._pieces and self._put_piece(self._pieces[0]):
             self._pieces = self._pieces[1:]
@@ -91,13 +104,11 @@ class DirectRun:
         return not self.needs_room
 
     def _look(self) -> None:
-        self.sequence = None
-        if self.needs_room:
-            return
-        if self._session.finished:
+        # The session has asked for its next token already, whether or not the client keeps up.
+        waits = not self._session.finished and self._output is None
+        self.sequence = self._session.sequence if waits else None
+        if self._session.finished and not self.needs_room:
             self._end(self._session.finish_reason)
-        else:
-            self.sequence = self._session.sequence
 
     def _end(self, reason: str) -> None:
         token_ids = tuple(self._session.token_ids)

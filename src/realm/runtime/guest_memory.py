@@ -52,19 +52,21 @@ class GuestMemory:
 
     def read_ids(self, pointer: int, count: int, vocabulary_size: int) -> list[int]:
         """u32 token ids; HostCallError(TOKENIZER) for one outside the vocabulary."""
-        ids = np.frombuffer(self.read(pointer, count * _WORD_BYTES), "<u4")
-        if ids.size and int(ids.max()) >= vocabulary_size:
+        ids = memoryview(self.read(pointer, count * _WORD_BYTES)).cast("I").tolist()
+        if ids and max(ids) >= vocabulary_size:
             raise HostCallError(
                 ErrorCode.TOKENIZER,
-                f"token {int(ids.max())} is outside the vocabulary of {vocabulary_size}",
+                f"token {max(ids)} is outside the vocabulary of {vocabulary_size}",
             )
-        return [int(number) for number in ids.tolist()]
+        return ids
 
     def read_floats(self, pointer: int, count: int) -> npt.NDArray[np.float32]:
         """A copy of f32 [count]."""
         return np.frombuffer(self.read(pointer, count * _WORD_BYTES), "<f4")
 
-    def write(self, pointer: int, data: bytes | npt.NDArray[np.float32] | npt.NDArray[np.uint32]) -> None:
+    def write(
+        self, pointer: int, data: bytes | npt.NDArray[np.float32] | npt.NDArray[np.uint32]
+    ) -> None:
         """Copies the bytes of `data`, which is contiguous."""
         length = data.nbytes if isinstance(data, np.ndarray) else len(data)
         self.require(pointer, length)

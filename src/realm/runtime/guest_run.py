@@ -69,7 +69,7 @@ class GuestRun:
         while self._guest is not None and self._wait is None:
             outcome, payload = self._guest.poll()
             if outcome == _guest.PARKED:
-                number, arguments = payload  # type: ignore[misc]
+                number, arguments = payload
                 self._answer(HANDLERS[number], self._state, *arguments)
                 calls += 1
                 if calls == _CALLS_PER_TURN:
@@ -79,7 +79,6 @@ class GuestRun:
                 self.is_busy = True
                 return
             elif outcome == _guest.FINISHED:
-                assert isinstance(payload, int)
                 self._finish(payload)
             else:
                 message = " ".join(str(payload).split())
@@ -124,7 +123,8 @@ class GuestRun:
             if state.last_exception is not None and state.last_code == -answer:
                 self.fail(state.last_exception)
                 return
-            name = ErrorCode(-answer).symbol if -answer in ErrorCode else "no code of the contract"
+            symbols = {int(code): code.symbol for code in ErrorCode}
+            name = symbols.get(-answer, "no code of the contract")
             detail = f": {state.last_error}" if state.last_code == -answer else ""
             self.fail(GuestError(f"the program returned {answer} ({name}){detail}"))
             return
@@ -168,7 +168,7 @@ class GuestRun:
 
 
 def _read_response(response: bytes | None) -> tuple[str, int | None]:
-    """The finish reason and the number of tokens that the program tells, as far as it tells them."""
+    """The finish reason and the number of tokens, as far as the program tells them."""
     try:
         document = json.loads(response) if response is not None else None
     except (ValueError, RecursionError):

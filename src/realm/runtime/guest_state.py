@@ -39,7 +39,8 @@ class HandleTable(Generic[T]):
         """Raises HostCallError(LIMIT) when too many are open."""
         if len(self._entries) >= self._capacity:
             raise HostCallError(
-                ErrorCode.LIMIT, f"{self._capacity} {self._kind} handles are open, no more are allowed"
+                ErrorCode.LIMIT,
+                f"{self._capacity} {self._kind} handles are open, no more are allowed",
             )
         handle = self._next
         self._next += 1
@@ -50,7 +51,8 @@ class HandleTable(Generic[T]):
         """Raises as `add` would."""
         if len(self._entries) >= self._capacity:
             raise HostCallError(
-                ErrorCode.LIMIT, f"{self._capacity} {self._kind} handles are open, no more are allowed"
+                ErrorCode.LIMIT,
+                f"{self._capacity} {self._kind} handles are open, no more are allowed",
             )
 
     def get(self, handle: int) -> T:

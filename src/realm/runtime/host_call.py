@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from realm.errors import (
+    CancelledError,
     CapacityError,
     ChatTemplateError,
     ConfigError,
@@ -18,6 +19,7 @@ from realm.errors import (
     ModelNotFoundError,
     NativeError,
     RealmError,
+    RequestError,
     TokenizerError,
 )
 from realm.runtime.contract import ErrorCode
@@ -60,6 +62,8 @@ _CODES: tuple[tuple[type[RealmError], ErrorCode], ...] = (
     (ModelNotFoundError, ErrorCode.NOT_FOUND),
     (ModelError, ErrorCode.MODEL),
     (ConfigError, ErrorCode.INVALID),
+    (CancelledError, ErrorCode.STATE),
+    (RequestError, ErrorCode.INVALID),
     (NativeError, ErrorCode.INTERNAL),
     (RealmError, ErrorCode.STATE),
 )

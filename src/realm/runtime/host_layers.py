@@ -25,7 +25,7 @@ def embed_tokens(
     return int(rows.size)
 
 
-def forward_layer(
+def forward_layer(  # noqa: PLR0917
     state: GuestState,
     model_id: int,
     layer_idx: int,
@@ -49,7 +49,7 @@ def forward_layer(
     hidden = state.memory.read_floats(hidden_ptr, hidden_len).reshape(-1, model.hidden_size)
     engine = state.surroundings.engine
     if handle.layer_sequence is None:
-        handle.layer_sequence = engine.layer_state(model.stored, state.surroundings.tenant_id)
+        handle.layer_sequence = engine.open(model.stored, state.surroundings.tenant_id)
     rows = engine.forward_layer(handle.layer_sequence, layer_idx, hidden, position)
     state.memory.write(out_ptr, np.ascontiguousarray(rows, np.float32))
     return hidden_len

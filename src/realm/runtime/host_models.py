@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-
-import numpy as np
+from array import array
 
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_state import GuestState, ModelHandle
@@ -32,7 +31,7 @@ def put_ids(state: GuestState, ids: list[int], pointer: int, room: int) -> int:
     state.last_size = len(ids)
     if len(ids) > room:
         raise HostCallError(ErrorCode.BUFFER, f"{len(ids)} ids do not fit in {room}")
-    state.memory.write(pointer, np.asarray(ids, "<u4"))
+    state.memory.write(pointer, array("I", ids).tobytes())
     return len(ids)
 
 
@@ -64,13 +63,13 @@ def get_model_metadata(state: GuestState, model_id: int, out_ptr: int, out_max_l
     return put_bytes(state, state.models.get(model_id).model.metadata, out_ptr, out_max_len)
 
 
-def encode_tokens(
+def encode_tokens(  # noqa: PLR0917
     state: GuestState, model_id: int, text_ptr: int, text_len: int, out_ptr: int, out_max_len: int
 ) -> int:
     return encode_text(state, model_id, text_ptr, text_len, _ADD_SPECIAL, out_ptr, out_max_len)
 
 
-def encode_text(
+def encode_text(  # noqa: PLR0917
     state: GuestState,
     model_id: int,
     text_ptr: int,
@@ -92,7 +91,7 @@ def encode_text(
     return put_ids(state, ids, out_ptr, out_max_len)
 
 
-def decode_tokens(
+def decode_tokens(  # noqa: PLR0917
     state: GuestState, model_id: int, ids_ptr: int, ids_len: int, out_ptr: int, out_max_len: int
 ) -> int:
     model = state.models.get(model_id).model
@@ -102,7 +101,7 @@ def decode_tokens(
     return put_bytes(state, data, out_ptr, out_max_len)
 
 
-def render_chat(
+def render_chat(  # noqa: PLR0917
     state: GuestState, model_id: int, json_ptr: int, json_len: int, out_ptr: int, out_max_len: int
 ) -> int:
     model = state.models.get(model_id).model

@@ -1,4 +1,4 @@
-"""Host functions for output and the rest: streaming, the response, errors, log, time, randomness."""
+"""Host functions for output and the rest: streaming, response, errors, log, time, randomness."""
 
 from __future__ import annotations
 

@@ -65,7 +65,6 @@ def session_sample(
     sampling = state.surroundings.options.sampling
     if params_ptr:
         sampling = read_sample_parameters(state.memory.read(params_ptr, SAMPLE_PARAMETERS.size))
-    _require_tokens(state, handle)
     state.surroundings.engine.sample(handle.sequence, sampling)
 
     def complete(output: StepOutput) -> int:
@@ -84,7 +83,6 @@ def session_logits(state: GuestState, session: int, out_ptr: int, out_max_len: i
     state.last_size = size
     if size > out_max_len:
         raise HostCallError(ErrorCode.BUFFER, f"{size} logits do not fit in {out_max_len}")
-    _require_tokens(state, handle)
     state.surroundings.engine.logits(handle.sequence)
 
     def complete(output: StepOutput) -> int:
@@ -127,7 +125,7 @@ def session_close(state: GuestState, session: int) -> int:
     return 0
 
 
-def host_generate(
+def host_generate(  # noqa: PLR0917
     state: GuestState,
     model_id: int,
     prompt_ptr: int,
@@ -185,8 +183,3 @@ def _add_session(state: GuestState, handle: SessionHandle) -> int:
     if state.first_session is None:
         state.first_session = handle
     return number
-
-
-def _require_tokens(state: GuestState, handle: SessionHandle) -> None:
-    if state.surroundings.engine.position(handle.sequence) == 0:
-        raise HostCallError(ErrorCode.STATE, "the session has no tokens yet")

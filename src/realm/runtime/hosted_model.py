@@ -1,47 +1,66 @@
 """A stored model as a tenant meets it: a name, what is told of it, and how requests become ids.
 
-Holds no state that a request changes; shared by all tenants that may use the model.
+Holds no state that a request changes; any number of threads may use it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from realm.errors import ChatTemplateError
+from realm.session.chat import ChatTemplate
 
 if TYPE_CHECKING:
     from realm.model import StoredModel
-    from realm.session.chat import ChatTemplate
 
 Message = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
 class HostedModel:
-    """`metadata` is the UTF-8 JSON of realm_get_model_metadata; `load_seconds` what loading took."""
+    """`load_seconds`: what loading took, for the timings of its requests."""
 
-    name: str
-    stored: StoredModel
-    metadata: bytes
-    template: ChatTemplate | None
-    load_seconds: float
+    def __init__(self, name: str, stored: StoredModel, load_seconds: float) -> None:
+        self.name = name
+        self.stored = stored
+        self.load_seconds = load_seconds
 
     @property
     def vocabulary_size(self) -> int:
+        """Token ids are 0 .. vocabulary_size - 1."""
         return self.stored.hyperparameters.vocabulary_size
 
     @property
     def hidden_size(self) -> int:
+        """f32 values of one row between two layers."""
         return self.stored.hyperparameters.hidden_size
+
+    @cached_property
+    def metadata(self) -> bytes:
+        """UTF-8 JSON, the answer of realm_get_model_metadata."""
+        return self.stored.metadata_json().encode(errors="replace")
+
+    @cached_property
+    def template(self) -> ChatTemplate | None:
+        """The chat template, compiled at first use; None when the file has none.
+
+        Raises ChatTemplateError when it cannot be compiled.
+        """
+        source = self.stored.chat_template
+        if source is None:
+            return None
+        tokenizer = self.stored.tokenizer
+        return ChatTemplate(
+            source,
+            bos_token=self._token_text(tokenizer.bos_id),
+            eos_token=self._token_text(tokenizer.eos_id),
+        )
 
     def encode(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         """Token ids of a text. Raises TokenizerError."""
-        return list(
-            self.stored.tokenizer.encode(
-                text, add_special=add_special, parse_special=parse_special
-            )
+        return self.stored.tokenizer.encode(
+            text, add_special=add_special, parse_special=parse_special
         )
 
     def encode_prompt(self, text: str) -> list[int]:
@@ -49,7 +68,7 @@ class HostedModel:
         return self.encode(text, add_special=True, parse_special=False)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        """A conversation, ready for the assistant's turn; the template writes the special tokens."""
+        """A conversation up to the assistant's turn; the template writes the special tokens."""
         return self.encode(self.render_chat(messages), add_special=False, parse_special=True)
 
     def render_chat(self, messages: Sequence[Message]) -> str:
@@ -57,3 +76,8 @@ class HostedModel:
         if self.template is None:
             raise ChatTemplateError(f"model {self.name!r} has no chat template")
         return self.template.render(messages, add_generation_prompt=True)
+
+    def _token_text(self, token_id: int | None) -> str:
+        if token_id is None:
+            return ""
+        return self.stored.tokenizer.token_bytes(token_id).decode(errors="replace")

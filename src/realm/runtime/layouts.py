@@ -1,4 +1,4 @@
-"""The C structures that guests pass by pointer, and how they become options. No memory is read here."""
+"""The C structures that guests pass by pointer, and how they become options. Reads no memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLE_PARAMETERS = struct.Struct("<ffIffff4xQ")
 
 @dataclass(frozen=True, slots=True)
 class GenOptions:
-    """`realm_gen_options`: max_tokens 0 takes the request's own; stop tokens still in guest memory."""
+    """`realm_gen_options`: max_tokens 0 takes the request's own; stop tokens are not read yet."""
 
     max_tokens: int
     sampling: SamplingParameters

@@ -1,4 +1,4 @@
-"""What one guest may use of the machine. Plain data; enforced by the native layer and `guest_state`."""
+"""What guests may use of the machine. Plain data: the native layer and `guest_state` enforce it."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class GuestHost:
         """
         if len(wasm) > self.limits.program_bytes:
             raise GuestLimitError(
-                f"the program has {len(wasm)} bytes, at most {self.limits.program_bytes} are allowed"
+                f"the program has {len(wasm)} bytes, {self.limits.program_bytes} are allowed"
             )
         try:
             native = _guest.Program(self.native, wasm)

@@ -65,9 +65,15 @@ def make_request(
     token_ids: Sequence[int] | None,
 ) -> Request:
     """Raises RequestError saying which part of the request is wrong."""
-    given = [name for name, value in (("prompt", prompt), ("messages", messages), ("token_ids", token_ids)) if value is not None]
+    given = [
+        name
+        for name, value in (("prompt", prompt), ("messages", messages), ("token_ids", token_ids))
+        if value is not None
+    ]
     if len(given) != 1:
-        raise RequestError(f"one of prompt, messages and token_ids is needed, not {given or 'none'}")
+        raise RequestError(
+            f"one of prompt, messages and token_ids is needed, not {given or 'none'}"
+        )
     if prompt is not None and not isinstance(prompt, str):
         raise RequestError(f"prompt must be text, not {type(prompt).__name__}")
     if messages is not None:
@@ -75,8 +81,12 @@ def make_request(
             raise RequestError("messages is empty")
         for place, message in enumerate(messages):
             if not hasattr(message, "keys"):
-                raise RequestError(f"messages[{place}] must be a mapping, not {type(message).__name__}")
+                raise RequestError(
+                    f"messages[{place}] must be a mapping, not {type(message).__name__}"
+                )
         messages = tuple(dict(message) for message in messages)
+        # Compiling it costs tens of milliseconds, which the engine thread should not spend.
+        _ = model.template
     if token_ids is not None:
         token_ids = tuple(int(number) for number in token_ids)
         for place, number in enumerate(token_ids):

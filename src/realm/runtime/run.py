@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from realm.errors import RealmError
     from realm.runtime.result import GenerationResult
     from realm.runtime.timings import Stopwatch
+    from realm.session import Piece
 
 
 class Run(Protocol):
@@ -32,6 +33,9 @@ class Run(Protocol):
     result: GenerationResult | None
     error: RealmError | None
     deadline: float | None
+
+    def note_piece(self, piece: Piece) -> None:
+        """A piece has gone out to the client."""
 
     def advance(self) -> None:
         """Goes on until it waits, ends, or has had its turn."""

@@ -13,44 +13,58 @@ from jinja2.runtime import Undefined
 
 from realm.errors import ChatTemplateError
 
-BASE_UNITS: Final = 8_000_000
+# Some seconds of work at most, and some tens of megabytes; the longest conversations that were
+# tried, with templates that look at every message for every message, need half of it.
+WORK_UNITS: Final = 40_000_000
+MADE_UNITS: Final = 8_000_000
 UNITS_PER_CHARACTER: Final = 64
 ELEMENT_UNITS: Final = 16
+STEP_UNITS: Final = 8
 _DEPTH: Final = 64
 _INTEGER_BITS: Final = 1024
 # Widths of four digits and more, widths that are themselves arguments, and fields inside fields.
-_WIDE_FIELD: Final = re.compile(r"\d{4}|%[-+ #0]*\*|%[^a-zA-Z%]*\.\*|\{[^{}]*\{")
+_WIDE_FIELD: Final = re.compile(r"%[^a-zA-Z%]*(?:\d{4}|\*)|\{[^{}]*(?:\d{4}|\{)")
 _FIELD_UNITS: Final = 1000
 
 
 class Budget:
-    """Units left for one rendering: about one for a character made or read, 16 for an element."""
+    """What is left for one rendering, in units of about one character read, or made."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_made_left", "_work_left")
 
-    def __init__(self, units: int) -> None:
-        self._left = units
+    def __init__(self, work_units: int, made_units: int) -> None:
+        self._work_left = work_units
+        self._made_left = made_units
 
     @classmethod
     def for_input(cls, context: object) -> Budget:
         """What a template needs for this input, many times over."""
-        probe = cls(2**62)
-        return cls(BASE_UNITS + UNITS_PER_CHARACTER * probe.read(context))
+        extra = UNITS_PER_CHARACTER * cls(2**62, 2**62).read(context)
+        return cls(WORK_UNITS + extra, MADE_UNITS + extra)
 
     def spend(self, units: int) -> None:
-        """Pay; ChatTemplateError when nothing is left."""
-        self._left -= units
-        if self._left < 0:
+        """Pay for work; ChatTemplateError when nothing is left."""
+        self._work_left -= units
+        if self._work_left < 0:
             raise ChatTemplateError(
                 "the chat template does more work than a conversation of this length can need"
+            )
+
+    def make(self, units: int) -> None:
+        """Pay for work that leaves something in memory; ChatTemplateError when nothing is left."""
+        self.spend(units)
+        self._made_left -= units
+        if self._made_left < 0:
+            raise ChatTemplateError(
+                "the chat template makes more text than a conversation of this length can need"
             )
 
     def made(self, value: object) -> None:
         """Pay for a value that an operation made."""
         if isinstance(value, str):
-            self.spend(1 + len(value))
+            self.make(1 + len(value))
         elif isinstance(value, list | tuple | dict):
-            self.spend(1 + ELEMENT_UNITS * len(value))
+            self.make(1 + ELEMENT_UNITS * len(value))
         elif isinstance(value, int):
             if value.bit_length() > _INTEGER_BITS:
                 raise ChatTemplateError("the chat template makes a number of too many digits")
@@ -98,7 +112,7 @@ class Budget:
 
     def replacing(self, text: str, old: str, new: str) -> None:
         """Pay for text.replace(old, new) before it is made."""
-        self.spend(len(text) + (text.count(old) + 1) * len(new))
+        self.make(len(text) + (text.count(old) + 1) * len(new))
 
     def joining(self, parts: Iterable[object], separator: str) -> None:
         """Pay for separator.join(parts) before it is made."""
@@ -106,31 +120,31 @@ class Budget:
         for part in parts:
             self.read(part, text=True)
             count += 1
-        self.spend(count * (len(separator) + 1))
+        self.make(count * (len(separator) + 1))
 
     def formatting(self, template: str, values: object) -> None:
         """Pay for filling a `%` or `{}` template before it is done."""
         if _WIDE_FIELD.search(template):
             raise ChatTemplateError("the chat template formats text with a width it may not use")
         fields = template.count("%") + template.count("{")
-        self.spend(len(template) + fields * (_FIELD_UNITS + self.read(values, text=True)))
+        self.make(len(template) + fields * (_FIELD_UNITS + self.read(values, text=True)))
 
     def adding(self, left: object, right: object) -> None:
         """Pay for left + right before it is made."""
         for side in (left, right):
             if isinstance(side, str):
-                self.spend(1 + len(side))
+                self.make(1 + len(side))
             elif isinstance(side, list | tuple):
-                self.spend(1 + ELEMENT_UNITS * len(side))
+                self.make(1 + ELEMENT_UNITS * len(side))
             else:
-                self.spend(1)
+                self.make(1)
 
     def multiplying(self, left: object, right: object) -> None:
         """Pay for left * right before it is made."""
         for many, times in ((left, right), (right, left)):
             if isinstance(many, str | list | tuple) and isinstance(times, int):
-                self.spend(1 + max(times, 0) * ELEMENT_UNITS * len(many))
-        self.spend(4)
+                self.make(1 + max(times, 0) * ELEMENT_UNITS * len(many))
+        self.make(4)
 
     def raising(self, base: object, exponent: object) -> None:
         """Refuse base ** exponent if it would have too many digits."""

@@ -16,28 +16,37 @@ from jinja2.runtime import Context
 from jinja2.tests import TESTS
 
 from realm.errors import ChatTemplateError
-from realm.session.template_budget import ELEMENT_UNITS, Budget
+from realm.session.template_budget import ELEMENT_UNITS, STEP_UNITS, Budget
 
-# Reads a bounded part of its input, however long that is.
-_SHALLOW: Final = "abs count d default first float int items last length safe".split()
-_WHOLE: Final = (
-    "capitalize dictsort e escape list lower map max min reject rejectattr reverse select "
-    "selectattr sort string title trim unique upper indent join replace round"
-).split()
-_TESTS: Final = (
-    "boolean callable defined divisibleby eq equalto == even false float ge >= greaterthan gt > "
-    "in integer iterable le <= lessthan lower lt < mapping ne != none number odd sameas sequence "
-    "string true undefined upper"
-).split()
-_OBJECT_TESTS: Final = frozenset(
-    "boolean callable defined false float integer iterable mapping none number sameas sequence "
-    "string true undefined".split()
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# Filters that read a bounded part of what they are given, however long that is.
+_SHALLOW: Final = _names("abs count d default first float int items last length")
+_WHOLE: Final = _names(
+    "capitalize dictsort e escape indent join list lower map max min reject rejectattr replace "
+    "reverse round safe select selectattr sort string title trim unique upper"
 )
-_TEXT_METHODS: Final = frozenset(
+# Those that make a text of whatever they are given.
+_WRITING: Final = _names(
+    "capitalize e escape indent join lower replace safe string title trim upper"
+)
+# Tests that look at a value's type only, and those that look at all of it.
+_TYPE_TESTS: Final = _names(
+    "boolean callable defined false float integer iterable mapping none number sameas sequence "
+    "string true undefined"
+)
+_VALUE_TESTS: Final = _names(
+    "divisibleby eq equalto == even ge >= greaterthan gt > in le <= lessthan lower lt < ne != odd "
+    "upper"
+)
+_TEXT_METHODS: Final = _names(
     "capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit "
     "islower isnumeric isspace istitle isupper join lower lstrip partition removeprefix "
     "removesuffix replace rfind rindex rpartition rsplit rstrip split splitlines startswith strip "
-    "swapcase title upper".split()
+    "swapcase title upper"
 )
 _INDENT_COLUMNS: Final = 64
 
@@ -57,9 +66,9 @@ def pay_for_text_method(
     elif "split" in name:
         separator = args[0] if args else kwargs.get("sep")
         if isinstance(separator, str) and separator:
-            budget.spend(ELEMENT_UNITS * text.count(separator))
+            budget.make(ELEMENT_UNITS * text.count(separator))
         else:
-            budget.spend(ELEMENT_UNITS // 2 * len(text))
+            budget.make(ELEMENT_UNITS // 2 * len(text))
     budget.read((args, kwargs))
     return args
 
@@ -69,7 +78,6 @@ def bounded_filters() -> dict[str, Callable[..., Any]]:
     filters: dict[str, Callable[..., Any]] = {
         name: _bounded(name, FILTERS[name], reads=name in _WHOLE) for name in _SHALLOW + _WHOLE
     }
-    filters["safe"] = pass_context(lambda _, value: value)
     filters["tojson"] = pass_context(_to_json)
     filters["from_json"] = filters["fromjson"] = pass_context(_from_json)
     return filters
@@ -77,10 +85,13 @@ def bounded_filters() -> dict[str, Callable[..., Any]]:
 
 def bounded_tests() -> dict[str, Callable[..., Any]]:
     """The tests by name."""
-    return {name: _bounded(name, TESTS[name], reads=name not in _OBJECT_TESTS) for name in _TESTS}
+    return {
+        **{name: _bounded(name, TESTS[name], reads=False) for name in _TYPE_TESTS},
+        **{name: _bounded(name, TESTS[name], reads=True) for name in _VALUE_TESTS},
+    }
 
 
-def _bounded(name: str, function: Callable[..., Any], *, reads: bool) -> Callable[..., Any]:
+def _bounded(name: str, function: Any, *, reads: bool) -> Callable[..., Any]:
     wants = getattr(getattr(function, "jinja_pass_arg", None), "name", "")
 
     @pass_context
@@ -90,7 +101,7 @@ def _bounded(name: str, function: Callable[..., Any], *, reads: bool) -> Callabl
             value = list(value)
         if reads:
             _pay(budget, name, value, args, kwargs)
-        budget.spend(ELEMENT_UNITS)
+        budget.spend(STEP_UNITS)
         given = {
             "context": (context,),
             "eval_context": (context.eval_ctx,),
@@ -108,7 +119,7 @@ def _bounded(name: str, function: Callable[..., Any], *, reads: bool) -> Callabl
 def _pay(
     budget: Budget, name: str, value: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
-    writes = name in ("string", "join", "indent", "replace", "lower", "upper", "title", "trim")
+    writes = name in _WRITING
     if name in ("map", "select", "reject", "selectattr", "rejectattr"):
         budget.made(value)
         budget.read((args, kwargs))
@@ -119,19 +130,19 @@ def _pay(
         budget.replacing(str(value), old, str(kwargs.get("new", new)))
     elif name == "join":
         separator = args[0] if args else kwargs.get("d", "")
-        budget.spend(len(str(separator)) * units)
+        budget.make(len(str(separator)) * units)
     elif name == "indent":
         width = args[0] if args else kwargs.get("width", 4)
         columns = len(width) if isinstance(width, str) else int(width)
         if not 0 <= columns <= _INDENT_COLUMNS:
             raise ChatTemplateError(f"the chat template indents by {columns} columns")
-        budget.spend((str(value).count("\n") + 1) * columns)
+        budget.make((str(value).count("\n") + 1) * columns)
     elif name == "round":
         precision = args[0] if args else kwargs.get("precision", 0)
         if not isinstance(precision, int) or abs(precision) > 20:
             raise ChatTemplateError("the chat template rounds to a precision it may not use")
     elif name == "list":
-        budget.spend(ELEMENT_UNITS * units)
+        budget.make(ELEMENT_UNITS * units)
 
 
 def _metered(budget: Budget, values: Iterator[Any]) -> Iterator[Any]:
@@ -140,7 +151,7 @@ def _metered(budget: Budget, values: Iterator[Any]) -> Iterator[Any]:
         yield value
 
 
-def _to_json(
+def _to_json(  # noqa: PLR0917 - the arguments that transformers gives it
     context: Context,
     value: Any,
     ensure_ascii: bool = False,
@@ -157,7 +168,7 @@ def _to_json(
         value = list(value)
     units, depth = budget.read_nested(value)
     extra = sum(map(len, separators)) if separators else 2
-    budget.spend(units * (6 + extra + columns * depth))
+    budget.make(units * (6 + extra + columns * depth))
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -169,7 +180,7 @@ def _to_json(
 
 def _from_json(context: Context, value: Any) -> Any:
     budget = budget_of(context)
-    budget.spend(ELEMENT_UNITS * budget.read(value, text=True))
+    budget.make(ELEMENT_UNITS * budget.read(value, text=True))
     return json.loads(value)
 
 

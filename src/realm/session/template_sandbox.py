@@ -1,4 +1,4 @@
-# ruff: noqa: N802 - Jinja names its visitor methods after its node types
+# ruff: noqa: N802, N815 - Jinja names its visitor methods after its node types
 """Compile and run a chat template that is not trusted.
 
 Jinja's immutable sandbox keeps a template away from Python's internals. This adds what that
@@ -9,6 +9,7 @@ budget (realm.session.template_budget). Never reads files, the clock or other te
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import CodeType
@@ -23,7 +24,7 @@ from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from realm.errors import ChatTemplateError
-from realm.session.template_budget import ELEMENT_UNITS, Budget
+from realm.session.template_budget import STEP_UNITS, Budget
 from realm.session.template_operations import (
     bounded_filters,
     bounded_tests,
@@ -32,6 +33,8 @@ from realm.session.template_operations import (
 )
 
 _COMPILE_UNITS: Final = 1_000_000
+# Plain fields only: the C library takes widths, such as %999999999d, too.
+_DATE_PATTERN: Final = re.compile(r"(?:[^%]|%[-_^#]?[A-Za-z%])*+")
 # Names of filters that only the rewritten tree uses: a space cannot stand in a name.
 _SPEND, _READ, _MADE, _JOIN = " spend", " read", " made", " join"
 
@@ -43,7 +46,7 @@ class CompiledTemplate:
 
     def __init__(self, source: str) -> None:
         """Raises ChatTemplateError if it is not a template that may run."""
-        sandbox = _Sandbox(Budget(_COMPILE_UNITS))
+        sandbox = _Sandbox(Budget(_COMPILE_UNITS, _COMPILE_UNITS))
         try:
             tree = sandbox.parse(source)
             metered = _Meter().visit(tree)
@@ -99,18 +102,16 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             finalize=self._write,
         )
         self.budget = budget
-        self.filters = {
-            **bounded_filters(),
-            _SPEND: pass_context(_spend),
-            _READ: pass_context(_read),
-            _MADE: pass_context(_made),
-            _JOIN: pass_context(_join),
-        }
-        self.tests = bounded_tests()
+        self.filters.clear()
+        self.filters.update(bounded_filters())
+        for name, function in ((_SPEND, _spend), (_READ, _read), (_MADE, _made), (_JOIN, _join)):
+            self.filters[name] = pass_context(function)
+        self.tests.clear()
+        self.tests.update(bounded_tests())
         self.globals = {name: self.globals[name] for name in ("range", "dict", "namespace")}
 
     def _write(self, value: Any) -> Any:
-        self.budget.read(value, text=True)
+        self.budget.make(self.budget.read(value, text=True))
         return value
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -126,8 +127,8 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         self.budget.made(result)
         return result
 
-    def call(self, context: Context, target: Any, /, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        self.budget.spend(ELEMENT_UNITS)
+    def call(self, context: Context, target: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.budget.spend(STEP_UNITS)
         owner = getattr(target, "__self__", None)
         if isinstance(owner, str):
             name = getattr(target, "__name__", "")
@@ -159,7 +160,7 @@ class _Meter(NodeTransformer):
         self.generic_visit(node)
         node.body.insert(0, _pay_statement(node.body, node.lineno))
         if node.test is not None:
-            paid = _filter(nodes.Const(ELEMENT_UNITS, lineno=node.lineno), _SPEND)
+            paid = _filter(nodes.Const((STEP_UNITS, 0), lineno=node.lineno), _SPEND)
             node.test = nodes.And(paid, node.test, lineno=node.lineno)
         return node
 
@@ -209,15 +210,17 @@ def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
 
 
 def _pay_statement(body: list[nodes.Node], lineno: int) -> nodes.Node:
-    """A statement that pays for one pass through a body: its static text and its nodes."""
-    static = [each for node in body for each in (node, *node.find_all(nodes.Node))]
-    units = ELEMENT_UNITS + 2 * len(static)
-    units += sum(len(each.data) for each in static if isinstance(each, nodes.TemplateData))
-    return nodes.ExprStmt(_filter(nodes.Const(units, lineno=lineno), _SPEND), lineno=lineno)
+    """A statement that pays for one pass through a body: its nodes and its static text."""
+    inside = [each for node in body for each in (node, *node.find_all(nodes.Node))]
+    made = sum(len(each.data) for each in inside if isinstance(each, nodes.TemplateData))
+    units = nodes.Const((STEP_UNITS + len(inside), made), lineno=lineno)
+    return nodes.ExprStmt(_filter(units, _SPEND), lineno=lineno)
 
 
-def _spend(context: Context, units: int) -> bool:
-    budget_of(context).spend(units)
+def _spend(context: Context, units: tuple[int, int]) -> bool:
+    work, made = units
+    budget_of(context).spend(work)
+    budget_of(context).make(made)
     return True
 
 
@@ -242,7 +245,9 @@ def _raise_exception(message: object = "") -> NoReturn:
 
 def _clock(budget: Budget, now: datetime) -> Callable[[str], str]:
     def strftime_now(pattern: str) -> str:
-        budget.formatting(pattern, ())
+        if not _DATE_PATTERN.fullmatch(pattern):
+            raise ChatTemplateError(f"the chat template asks for a date as {pattern[:100]!r}")
+        budget.spend(32 * len(pattern))
         return now.strftime(pattern)
 
     return strftime_now

@@ -1,0 +1,239 @@
+"""Native core: kernels, thread team, transformer step, sampler."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy
+from numpy.typing import NDArray
+
+class Team:
+    def __init__(self, size: int) -> None: ...
+    @property
+    def size(self) -> int: ...
+
+class Matrix:
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+class CachePool:
+    def __init__(self, model: Transformer, page_count: int) -> None: ...
+    @property
+    def page_bytes(self) -> int: ...
+    @property
+    def page_count(self) -> int: ...
+    def release(self, arg: int, /) -> None: ...
+    def copy(self, arg0: int, arg1: int, /) -> None: ...
+
+class Transformer:
+    def __init__(
+        self,
+        *,
+        instruction_set: str,
+        hidden: int,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        ffn: int,
+        vocabulary: int,
+        epsilon: float,
+        embedding_scale: float,
+        attention_scale: float,
+        attention_softcap: float,
+        logit_softcap: float,
+        gate: int,
+    ) -> None: ...
+    def pack(
+        self,
+        team: Team,
+        ggml_type: int,
+        data: Annotated[
+            NDArray[numpy.uint8], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
+        rows: int,
+        columns: int,
+    ) -> Matrix: ...
+    def add_rope(
+        self,
+        inverse_frequencies: Annotated[
+            NDArray[numpy.float64], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
+        magnitude: float,
+        interleaved: bool,
+    ) -> None: ...
+    def add_layer(
+        self,
+        *,
+        attention_norm: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
+        ffn_norm: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
+        qkv: Sequence[Matrix],
+        output: Matrix,
+        gate: Matrix,
+        up: Matrix,
+        down: Matrix,
+        rope: int,
+        window: int,
+        post_attention_norm: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        post_ffn_norm: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        query_norm: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        key_norm: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        qkv_bias: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+    ) -> None: ...
+    def set_embedding(self, arg: Matrix, /) -> None: ...
+    def set_head(
+        self,
+        matrix: Matrix,
+        final_norm: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
+    ) -> None: ...
+    def step(
+        self,
+        pool: CachePool,
+        team: Team,
+        *,
+        tokens: Annotated[
+            NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        hidden: Annotated[
+            NDArray[numpy.float32],
+            dict(shape=(None, None), order="C", device="cpu", writable=False),
+        ]
+        | None = None,
+        page_table: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ],
+        segments: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ],
+        layer_begin: int,
+        layer_end: int,
+        logit_rows: Annotated[
+            NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
+        sampling_floats: Annotated[
+            NDArray[numpy.float32],
+            dict(shape=(None, None), order="C", device="cpu", writable=False),
+        ]
+        | None = None,
+        sampling_integers: Annotated[
+            NDArray[numpy.int64], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        history: Annotated[
+            NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        hidden_out: Annotated[
+            NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")
+        ]
+        | None = None,
+    ) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
+    def logits(
+        self, begin: int, end: int
+    ) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]: ...
+    @property
+    def instruction_set(self) -> str: ...
+    @property
+    def page_bytes(self) -> int: ...
+    @property
+    def step_bytes(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+
+PAGE_TOKENS: int = 32
+
+def best_instruction_set() -> str: ...
+def can_run(arg: str, /) -> bool: ...
+def can_pack(arg: int, /) -> bool: ...
+def product(
+    instruction_set: str,
+    ggml_type: int,
+    data: Annotated[
+        NDArray[numpy.uint8], dict(shape=(None,), order="C", device="cpu", writable=False)
+    ],
+    rows: int,
+    columns: int,
+    values: Annotated[
+        NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+    ],
+) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]: ...
+def unpacked(
+    ggml_type: int,
+    data: Annotated[
+        NDArray[numpy.uint8], dict(shape=(None,), order="C", device="cpu", writable=False)
+    ],
+    rows: int,
+    columns: int,
+) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]: ...
+def rms_norm(
+    instruction_set: str,
+    values: Annotated[
+        NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+    ],
+    weight: Annotated[
+        NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+    ],
+    epsilon: float,
+) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]: ...
+def gate(
+    instruction_set: str,
+    kind: int,
+    gates: Annotated[
+        NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+    ],
+    ups: Annotated[
+        NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+    ],
+) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]: ...
+def attention(
+    instruction_set: str,
+    queries: Annotated[
+        NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+    ],
+    keys: Annotated[
+        NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+    ],
+    values: Annotated[
+        NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+    ],
+    first_position: int,
+    window: int,
+    softcap: float,
+) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]: ...
+def sample(
+    instruction_set: str,
+    logits: Annotated[
+        NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+    ],
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    seed: int,
+    position: int,
+) -> int: ...
+def measure_bandwidth(threads: int, bytes: int) -> float: ...

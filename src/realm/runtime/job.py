@@ -1,0 +1,32 @@
+"""A request between its submission and its end, as the engine loop keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realm.runtime.delivery import Delivery
+    from realm.runtime.run import Run
+    from realm.runtime.timings import Stopwatch
+    from realm.session import Piece
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """`begin` makes the run, on the engine thread; `run` is None until then and after the end."""
+
+    stopwatch: Stopwatch
+    delivery: Delivery
+    begin: Callable[[Job], Run]
+    run: Run | None = None
+    has_ended: bool = False
+
+    def put_piece(self, piece: Piece) -> bool:
+        """Whether the client had room; a piece that went out is the run's to remember."""
+        assert self.run is not None
+        if not self.delivery.offer(piece):
+            return False
+        self.run.note_piece(piece)
+        return True

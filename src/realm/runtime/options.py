@@ -1,0 +1,55 @@
+"""The keywords of generate and stream, and the options that they become."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, TypedDict
+
+from realm.config import GenerationOptions, SamplingParameters
+from realm.errors import ConfigError
+
+_SEED_BITS = 63
+
+
+class GenerationKeywords(TypedDict, total=False):
+    """Meanings and defaults as in GenerationOptions and SamplingParameters.
+
+    seed: None (the default) draws one. stop: one text or several.
+    """
+
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    seed: int | None
+    stop: str | Sequence[str]
+    stop_token_ids: Sequence[int]
+    ignore_eos: bool
+
+
+def generation_options(keywords: GenerationKeywords) -> GenerationOptions:
+    """Raises ConfigError for a keyword that does not exist or a value out of its range."""
+    given: dict[str, Any] = dict(keywords)
+    sampling_names = {field.name for field in fields(SamplingParameters)}
+    names = sampling_names | {field.name for field in fields(GenerationOptions)} - {"sampling"}
+    for name in given:
+        if name not in names:
+            raise ConfigError(f"there is no option {name!r}")
+    if given.get("seed") is None:
+        given["seed"] = secrets.randbits(_SEED_BITS)
+    stop = given.get("stop", ())
+    given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+    given["stop_token_ids"] = tuple(int(number) for number in given.get("stop_token_ids", ()))
+    try:
+        sampling = SamplingParameters(
+            **{name: given.pop(name) for name in list(given) if name in sampling_names}
+        )
+        return GenerationOptions(sampling=sampling, **given)
+    except TypeError as error:
+        raise ConfigError(f"an option has the wrong type: {error}") from None

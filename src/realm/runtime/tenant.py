@@ -1,0 +1,174 @@
+"""A tenant's runtime: its model, its program, its limits, and how requests are made of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
+
+from realm.config import GenerationOptions, ModelConfig
+from realm.runtime.delivery import Delivery
+from realm.runtime.direct_run import DirectRun
+from realm.runtime.guest_run import GuestRun
+from realm.runtime.guest_state import Surroundings
+from realm.runtime.hosted_model import HostedModel, Message
+from realm.runtime.job import Job
+from realm.runtime.limits import GuestLimits
+from realm.runtime.loop import EngineLoop
+from realm.runtime.options import GenerationKeywords, generation_options
+from realm.runtime.request import Request, make_request
+from realm.runtime.result import GenerationResult
+from realm.runtime.run import Run
+from realm.runtime.stream import TokenStream
+from realm.runtime.timings import Stopwatch
+from realm.session import InferenceSession
+
+if TYPE_CHECKING:
+    from realm.engine import Engine
+    from realm.runtime.program import GuestProgram
+
+_GUEST_LOGGER = logging.getLogger("realm.guest")
+_LOG_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+_STREAM_PIECES = 256
+_SEED_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeParts:
+    """What the tenants of one manager share. program: compiled when a guest first needs it."""
+
+    engine: Engine
+    loop: EngineLoop
+    program: Callable[[], GuestProgram]
+    now: Callable[[], float]
+
+
+class TenantRuntime:
+    """Generations of one tenant on one model. Any number of threads may use it at once.
+
+    Each request runs in a fresh instance of the tenant's program.
+    """
+
+    def __init__(
+        self,
+        tenant_id: str,
+        config: ModelConfig,
+        model: HostedModel,
+        *,
+        models: Mapping[str, HostedModel],
+        parts: RuntimeParts,
+        limits: GuestLimits,
+    ) -> None:
+        """models: all that the tenant's program may load by name."""
+        self.tenant_id = tenant_id
+        self.model_config = config
+        self.limits = limits
+        self._model = model
+        self._models = models
+        self._parts = parts
+
+    def generate(
+        self,
+        prompt: str | None = None,
+        *,
+        messages: Sequence[Message] | None = None,
+        token_ids: Sequence[int] | None = None,
+        direct: bool = False,
+        **options: Unpack[GenerationKeywords],
+    ) -> GenerationResult:
+        """A whole answer.
+
+        One of prompt (continued as it stands), messages (through the model's chat template) and
+        token_ids; direct leaves the guest out. Raises RequestError and its kinds, ConfigError,
+        TokenizerError, ChatTemplateError, GuestError and its kinds.
+        """
+        job = self._submit(self._request(prompt, messages, token_ids, options), None, direct)
+        try:
+            return job.delivery.wait()
+        except BaseException:
+            self._parts.loop.cancel(job)  # an interrupted caller wants no more of it
+            raise
+
+    def stream(
+        self,
+        prompt: str | None = None,
+        *,
+        messages: Sequence[Message] | None = None,
+        token_ids: Sequence[int] | None = None,
+        direct: bool = False,
+        **options: Unpack[GenerationKeywords],
+    ) -> TokenStream:
+        """The same, piece by piece; closing the stream cancels the request."""
+        request = self._request(prompt, messages, token_ids, options)
+        job = self._submit(request, _STREAM_PIECES, direct)
+        return TokenStream(job.delivery, lambda: self._parts.loop.cancel(job))
+
+    def _request(
+        self,
+        prompt: str | None,
+        messages: Sequence[Message] | None,
+        token_ids: Sequence[int] | None,
+        options: GenerationKeywords,
+    ) -> Request:
+        return make_request(
+            self._model,
+            generation_options(options),
+            prompt=prompt,
+            messages=messages,
+            token_ids=token_ids,
+        )
+
+    def _submit(self, request: Request, capacity: int | None, direct: bool) -> Job:
+        parts = self._parts
+        stopwatch = Stopwatch(parts.now())
+        delivery = Delivery(capacity, lambda: parts.loop.make_room(job))
+        if direct:
+            # Encoded here, on the caller's thread.
+            prompt_token_ids = request.prompt_token_ids()
+            begin = partial(self._begin_direct, request, prompt_token_ids)
+        else:
+            begin = partial(self._begin_guest, request, parts.program())
+        job = Job(stopwatch, delivery, begin)
+        parts.loop.submit(job)
+        return job
+
+    def _begin_guest(self, request: Request, program: GuestProgram, job: Job) -> Run:
+        parts = self._parts
+        sampling = request.options.sampling
+        surroundings = Surroundings(
+            engine=parts.engine,
+            models=self._models,
+            tenant_id=self.tenant_id,
+            options=request.options,
+            limits=self.limits,
+            put_piece=job.put_piece,
+            heard_token=lambda: job.stopwatch.token(parts.now()),
+            log=self._log,
+            now=parts.now,
+            seed=sampling.seed.to_bytes(_SEED_BYTES, "little"),
+            make_session=self._make_session,
+        )
+        return GuestRun(request, program, surroundings, job.stopwatch)
+
+    def _begin_direct(self, request: Request, prompt_token_ids: list[int], job: Job) -> Run:
+        session = self._make_session(request.model, prompt_token_ids, request.options)
+        return DirectRun(
+            request,
+            session,
+            prompt_token_ids,
+            put_piece=job.put_piece,
+            now=self._parts.now,
+            stopwatch=job.stopwatch,
+        )
+
+    def _make_session(
+        self, model: HostedModel, prompt_token_ids: list[int], options: GenerationOptions
+    ) -> InferenceSession:
+        return InferenceSession(
+            self._parts.engine, model.stored, prompt_token_ids, options, self.tenant_id
+        )
+
+    def _log(self, level: int, text: str) -> None:
+        _GUEST_LOGGER.log(_LOG_LEVELS[level], "%s: %s", self.tenant_id, text)

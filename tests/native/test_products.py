@@ -1,0 +1,99 @@
+"""Every block type's product in every instruction set against its NumPy meaning."""
+
+import numpy as np
+import pytest
+
+import gguf
+from realm.kernels import INSTRUCTION_SETS, _native
+from realm.kernels.block_types import BlockType
+from realm.kernels.dequantize import dequantize
+
+RUNNING = [name for name in INSTRUCTION_SETS if _native.can_run(name)]
+# Largest error of an output relative to |weights| . |activations|: int8 activations round by at
+# most half of 1/127 of their block's largest value; float weights only add float32 rounding.
+TOLERANCE = {"F32": 1e-6, "F16": 1e-6, "BF16": 1e-6}
+QUANTIZED_TOLERANCE = 6e-3
+BLOCK_TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
+HALF_OFFSETS = {
+    "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,),
+    "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
+}  # fmt: skip
+
+
+def random_matrix(block_type: BlockType, rows: int, columns: int, seed: int) -> np.ndarray:
+    """Random blocks: every bit pattern of the quants, scales that stay finite."""
+    rng = np.random.default_rng(seed)
+    if block_type.name in ("F32", "F16"):
+        kind = np.float32 if block_type.name == "F32" else np.float16
+        return rng.standard_normal((rows, columns)).astype(kind).view(np.uint8).reshape(-1)
+    if block_type.name == "BF16":
+        values = rng.standard_normal((rows, columns)).astype(np.float32)
+        return (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8).reshape(-1)
+    blocks = rows * columns // block_type.block_elements
+    data = rng.integers(0, 256, (blocks, block_type.block_bytes), dtype=np.uint8)
+    for offset in HALF_OFFSETS[block_type.name]:
+        scales = rng.uniform(-0.02, 0.02, blocks).astype(np.float16)
+        data[:, offset : offset + 2] = scales.view(np.uint8).reshape(blocks, 2)
+    return data.reshape(-1)
+
+
+@pytest.mark.parametrize("name", BLOCK_TYPES)
+def test_packing_keeps_every_weight(name: str) -> None:
+    block_type = BlockType[name]
+    rows, columns = 21, 512
+    data = random_matrix(block_type, rows, columns, seed=1)
+    expected = dequantize(data, block_type, (rows, columns))
+    packed = _native.unpacked(int(block_type), data, rows, columns)
+    if name in ("Q4_K", "Q5_K", "Q6_K"):
+        # Their scale is a product of two numbers, kept as one half float.
+        np.testing.assert_allclose(packed, expected, rtol=0, atol=np.abs(expected).max() * 2e-3)
+    else:
+        np.testing.assert_allclose(packed, expected, rtol=0, atol=1e-6)
+
+
+def test_packing_agrees_with_the_gguf_package() -> None:
+    data = random_matrix(BlockType.Q4_1, 16, 64, seed=2)
+    expected = gguf.quants.dequantize(data.reshape(16, -1), gguf.GGMLQuantizationType.Q4_1)
+    np.testing.assert_allclose(_native.unpacked(3, data, 16, 64), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("isa", RUNNING)
+@pytest.mark.parametrize("name", BLOCK_TYPES)
+@pytest.mark.parametrize(("rows", "columns"), [(1, 256), (16, 256), (37, 768)])
+def test_product(isa: str, name: str, rows: int, columns: int) -> None:
+    block_type = BlockType[name]
+    data = random_matrix(block_type, rows, columns, seed=rows)
+    weights = _native.unpacked(int(block_type), data, rows, columns).astype(np.float64)
+    values = np.random.default_rng(3).standard_normal((19, columns)).astype(np.float32)
+    expected = values.astype(np.float64) @ weights.T
+    bound = np.abs(values).astype(np.float64) @ np.abs(weights).T
+    actual = _native.product(isa, int(block_type), data, rows, columns, values)
+    error = np.abs(actual - expected) / bound
+    assert error.max() <= TOLERANCE.get(name, QUANTIZED_TOLERANCE)
+
+
+@pytest.mark.parametrize("isa", RUNNING)
+@pytest.mark.parametrize("name", BLOCK_TYPES)
+def test_a_row_does_not_depend_on_its_neighbours(isa: str, name: str) -> None:
+    block_type = BlockType[name]
+    rows, columns = 48, 512
+    data = random_matrix(block_type, rows, columns, seed=4)
+    values = np.random.default_rng(5).standard_normal((41, columns)).astype(np.float32)
+    alone = np.concatenate(
+        [_native.product(isa, int(block_type), data, rows, columns, row[None]) for row in values]
+    )
+    for count in (2, 3, 5, 8, 9, 16, 17, 41):
+        together = _native.product(isa, int(block_type), data, rows, columns, values[:count])
+        assert together.tobytes() == alone[:count].tobytes()
+
+
+@pytest.mark.parametrize("isa", RUNNING)
+def test_extreme_activations(isa: str) -> None:
+    # The largest sums that 8-bit weights and activations can make: none may saturate.
+    data = np.full((16, 8, 34), 0x80, np.uint8)  # quants of -128
+    data[:, :, :2] = np.frombuffer(np.float16(1.0).tobytes(), np.uint8)
+    values = np.stack([np.ones(256), -np.ones(256), np.zeros(256)]).astype(np.float32)
+    actual = _native.product(isa, int(BlockType.Q8_0), data.reshape(-1), 16, 256, values)
+    np.testing.assert_allclose(actual[0], -128.0 * 256, rtol=1e-6)
+    np.testing.assert_allclose(actual[1], 128.0 * 256, rtol=1e-6)
+    assert not actual[2].any()

@@ -1,0 +1,121 @@
+"""Small random models as GGUF files, for tests that need every shape but no language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from gguf.quants import quantize
+
+import gguf
+
+VOCABULARY = 320
+HIDDEN = 96
+LAYERS = 3
+HEADS = 6
+KV_HEADS = 2
+HEAD_SIZE = 32
+FEED_FORWARD = 160
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    """What to write: an architecture, and the block type of each kind of matrix."""
+
+    architecture: str = "llama"
+    block_type: str = "Q4_1"
+    head_block_type: str = "Q8_0"
+    window: int = 40
+    head_size: int = HEAD_SIZE
+
+    def write(self, path: Path) -> Path:
+        """Write the file; the same weights for the same fields."""
+        writer = gguf.GGUFWriter(str(path), self.architecture)
+        self._write_metadata(writer)
+        for name, shape in self._shapes().items():
+            self._write_tensor(writer, name, shape)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path
+
+    def _write_metadata(self, writer: gguf.GGUFWriter) -> None:
+        writer.add_block_count(LAYERS)
+        writer.add_context_length(1024)
+        writer.add_embedding_length(HIDDEN)
+        writer.add_feed_forward_length(FEED_FORWARD)
+        writer.add_head_count(HEADS)
+        writer.add_head_count_kv(KV_HEADS)
+        writer.add_key_length(self.head_size)
+        writer.add_layer_norm_rms_eps(1e-5)
+        writer.add_rope_freq_base(10000.0)
+        if self.architecture == "gemma3":
+            writer.add_sliding_window(self.window)
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("gpt-2")
+        alphabet = _byte_alphabet()
+        alphabet.append("th")
+        extra = [f"<|extra_{index}|>" for index in range(VOCABULARY - len(alphabet))]
+        writer.add_token_list([*alphabet, *extra])
+        writer.add_token_types([1] * len(alphabet) + [3] * len(extra))
+        writer.add_token_merges(["t h"])
+        writer.add_eos_token_id(VOCABULARY - 1)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        queries, cached = HEADS * self.head_size, KV_HEADS * self.head_size
+        shapes: dict[str, tuple[int, ...]] = {
+            "token_embd.weight": (VOCABULARY, HIDDEN),
+            "output_norm.weight": (HIDDEN,),
+        }
+        for index in range(LAYERS):
+            layer = f"blk.{index}."
+            shapes |= {
+                layer + "attn_norm.weight": (HIDDEN,),
+                layer + "attn_q.weight": (queries, HIDDEN),
+                layer + "attn_k.weight": (cached, HIDDEN),
+                layer + "attn_v.weight": (cached, HIDDEN),
+                layer + "attn_output.weight": (HIDDEN, queries),
+                layer + "ffn_norm.weight": (HIDDEN,),
+                layer + "ffn_gate.weight": (FEED_FORWARD, HIDDEN),
+                layer + "ffn_up.weight": (FEED_FORWARD, HIDDEN),
+                layer + "ffn_down.weight": (HIDDEN, FEED_FORWARD),
+            }
+            if self.architecture == "gemma3":
+                shapes |= {
+                    layer + "post_attention_norm.weight": (HIDDEN,),
+                    layer + "post_ffw_norm.weight": (HIDDEN,),
+                    layer + "attn_q_norm.weight": (self.head_size,),
+                    layer + "attn_k_norm.weight": (self.head_size,),
+                }
+        return shapes
+
+    def _write_tensor(self, writer: gguf.GGUFWriter, name: str, shape: tuple[int, ...]) -> None:
+        rng = np.random.default_rng(abs(hash_of(name)))
+        if len(shape) == 1:
+            writer.add_tensor(name, rng.uniform(0.5, 1.5, shape).astype(np.float32))
+            return
+        values = (rng.standard_normal(shape) * shape[1] ** -0.5).astype(np.float32)
+        wanted = self.head_block_type if name == "token_embd.weight" else self.block_type
+        kind = gguf.GGMLQuantizationType[wanted]
+        if wanted == "F32":
+            writer.add_tensor(name, values)
+        elif wanted == "F16":
+            writer.add_tensor(name, values.astype(np.float16))
+        else:
+            writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+
+
+def hash_of(name: str) -> int:
+    """A number that is the same in every process."""
+    return int.from_bytes(name.encode()[-8:], "little")
+
+
+def _byte_alphabet() -> list[str]:
+    # GPT-2's printable stand-ins for the 256 bytes (Radford et al., 2019).
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in plain]
+    codes = {byte: byte for byte in plain}
+    codes |= {byte: 256 + index for index, byte in enumerate(others)}
+    return [chr(codes[byte]) for byte in range(256)]
