@@ -7,6 +7,8 @@
 namespace realm {
 namespace {
 
+constexpr int kSpinsPerYield = 256;
+
 void pause() {
 #ifdef REALM_X86
   _mm_pause();
@@ -29,9 +31,11 @@ void Barrier::wait(int spins) {
     }
     return;
   }
-  for (int i = 0; i < spins; i++) {
+  for (int i = 1; i <= spins; i++) {
     if (generation_.load(std::memory_order_acquire) != generation) return;
     pause();
+    // The one that is waited for may want this very core.
+    if (i % kSpinsPerYield == 0) std::this_thread::yield();
   }
   std::unique_lock<std::mutex> lock(mutex_);
   sleepers_.fetch_add(1, std::memory_order_seq_cst);

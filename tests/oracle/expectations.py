@@ -67,7 +67,7 @@ EXPECTATIONS = {
         tolerance=Tolerance(largest=1.6, root_mean_square=0.15, divergence=5e-3, agreement=0.93),
     ),
     "gemma3": Expectation(
-        perplexity=27.51,
+        perplexity=27.44,
         noise=0.094,
         # A base model of this size: it completes a list more surely than a statement.
         after="Germany: Berlin\nSpain: Madrid\nItaly: Rome\nFrance:",

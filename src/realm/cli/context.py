@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from realm.config import EngineConfig
     from realm.runtime import RuntimeManager
 
+_PROBE_BYTES = 512 << 20  # well past any cache
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

@@ -76,8 +76,8 @@ class GuestHost:
             raise GuestCompileError(" ".join(str(error).split())) from None
         except GuestLimitError as error:
             raise GuestLimitError(" ".join(str(error).split())) from None
-        check_exports(native.exports, memory_is_64=native.memory_is_64)
         numbers = function_numbers(native.imports)
+        check_exports(native.exports, memory_is_64=native.memory_is_64)
         native.link(numbers, [HOST_FUNCTIONS[number].signedness for number in numbers])
         return GuestProgram(native)
 
