@@ -49,10 +49,7 @@ def measure_once(model: Path, threads: int) -> tuple[float, float, int]:
 def main() -> int:
     """Measure, print, write the JSON."""
     arguments = _parse()
-    catalog = Catalog()
-    model = catalog.fetch("smollm2") if arguments.model == "smollm2" else catalog.resolve(
-        arguments.model
-    )  # fmt: skip
+    model = Catalog().obtain(arguments.model)
     measure_once(model, arguments.threads)  # fills the file cache
     runs = [measure_once(model, arguments.threads) for _ in range(arguments.runs)]
     first = [run[0] for run in runs]

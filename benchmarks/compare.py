@@ -34,10 +34,7 @@ Figures = dict[str, dict[str, list[Figure]]]  # case -> contestant -> one figure
 def main() -> int:
     """Measure, print the table, write the JSON."""
     arguments = _parse()
-    catalog = Catalog()
-    model = catalog.fetch("smollm2") if arguments.model == "smollm2" else catalog.resolve(
-        arguments.model
-    )  # fmt: skip
+    model = Catalog().obtain(arguments.model)
     peer = (
         peers.from_binaries(arguments.peer_binaries)
         if arguments.peer_binaries

@@ -1,6 +1,26 @@
 // Sixteen lanes of float and int32, and 64 bytes of weights, for one instruction set.
 // Included by kernels.inc only, inside an anonymous namespace: every instruction set has types of its own.
 
+// Sums and maxima over lanes halve the vector four times, always in the same way: lane i with lane i + width.
+#if defined(REALM_KERNELS_AVX512) || defined(REALM_KERNELS_AVX2)
+inline float sum_of_eight(__m256 a) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+inline float largest_of_eight(__m256 a) {
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+// Sum of sixteen int8: as unsigned numbers 128 larger, which one instruction adds.
+inline int32_t sum_of_int8(const int8_t* p) {
+  const __m128i biased = _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), _mm_set1_epi8(-128));
+  const __m128i sums = _mm_sad_epu8(biased, _mm_setzero_si128());
+  return _mm_cvtsi128_si32(sums) + _mm_cvtsi128_si32(_mm_unpackhi_epi64(sums, sums)) - 16 * 128;
+}
+#endif
+
 #if defined(REALM_KERNELS_AVX512)
 
 struct VF { __m512 v; };
@@ -64,6 +84,14 @@ template <bool kWide> inline VI dot(VI acc, VB w, const int8_t* x) {
   int32_t packed;
   std::memcpy(&packed, x, 4);
   return {_mm512_dpbusd_epi32(acc.v, w.v, _mm512_set1_epi32(packed))};
+}
+
+inline float vf_sum(VF a) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  return sum_of_eight(eight);
+}
+inline float vf_largest(VF a) {
+  return largest_of_eight(_mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1)));
 }
 
 #elif defined(REALM_KERNELS_AVX2)
@@ -158,6 +186,9 @@ template <bool kWide> inline VI dot(VI acc, VB w, const int8_t* x) {
   return {dot256<kWide>(acc.a, w.a, four), dot256<kWide>(acc.b, w.b, four)};
 }
 
+inline float vf_sum(VF x) { return sum_of_eight(_mm256_add_ps(x.a, x.b)); }
+inline float vf_largest(VF x) { return largest_of_eight(_mm256_max_ps(x.a, x.b)); }
+
 #else  // plain C++
 
 struct VF { float v[16]; };
@@ -223,24 +254,24 @@ template <bool kWide> inline VI dot(VI acc, VB w, const int8_t* x) {
   return acc;
 }
 #undef REALM_LANES
+inline int32_t sum_of_int8(const int8_t* p) {
+  int32_t sum = 0;
+  for (int i = 0; i < 16; i++) sum += p[i];
+  return sum;
+}
+inline float vf_sum(VF a) {
+  for (int width = 8; width > 0; width /= 2)
+    for (int i = 0; i < width; i++) a.v[i] += a.v[i + width];
+  return a.v[0];
+}
+inline float vf_largest(VF a) {
+  for (int width = 8; width > 0; width /= 2)
+    for (int i = 0; i < width; i++) a.v[i] = a.v[i] > a.v[i + width] ? a.v[i] : a.v[i + width];
+  return a.v[0];
+}
 
 #endif
 
-// Always the same tree, so that a row's sum has the same bits wherever it is taken.
-inline float vf_sum(VF a) {
-  float lane[16];
-  vf_store(lane, a);
-  for (int width = 8; width > 0; width /= 2)
-    for (int i = 0; i < width; i++) lane[i] += lane[i + width];
-  return lane[0];
-}
-inline float vf_largest(VF a) {
-  float lane[16];
-  vf_store(lane, a);
-  for (int width = 8; width > 0; width /= 2)
-    for (int i = 0; i < width; i++) lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
-  return lane[0];
-}
 // e ** a by range reduction and a polynomial of degree 6 (relative error below 2e-7); clamped to float's range.
 inline VF vf_exp(VF a) {
   a = vf_min(vf_max(a, vf_set(-87.0f)), vf_set(88.0f));

@@ -137,6 +137,27 @@ def test_plain_path_resolves_to_itself(tmp_path):
     assert catalog.resolve(f"path:{file}") == file
 
 
+def test_obtain_fetches_what_has_a_source_and_looks_up_the_rest(tmp_path):
+    source = BytesSource(b"x")
+    catalog = make_catalog(tmp_path, source)
+    assert catalog.obtain("hf:o/r/m.gguf") == catalog.obtain("model.gguf")
+    assert source.fetches == 1
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(b"mine")
+    assert catalog.obtain(f"path:{file}") == file
+    assert len([e for e in catalog.list() if e.state is EntryState.PRESENT]) == 1
+    with pytest.raises(CatalogError, match="smollm2"):
+        catalog.obtain("smollm3")
+
+
+def test_fetch_of_a_plain_path_registers_it(tmp_path):
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(b"mine")
+    catalog = Catalog(tmp_path / "models")
+    assert catalog.fetch(str(file)) == file
+    assert catalog.verify(f"path:{file}").size_bytes == 4
+
+
 @pytest.mark.parametrize("text", ["nothing.gguf", "path:/no/such/file.gguf", ".", "hf:o/r/m.gguf"])
 def test_what_is_not_there_is_a_catalog_error_with_its_name(tmp_path, text):
     with pytest.raises(CatalogError) as raised:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from realm.runtime.limits import GuestLimits, HostLimits
-from realm.runtime.program import GuestHost, GuestProgram
+from realm.runtime.program import GuestHost, GuestProgram, default_program
+from realm.runtime.tenant import TenantRuntime
+
+from .fakes import FakeEngine
+from .tenants import Stage
 
 MEMORY_BYTES = 1 << 20
 
@@ -31,3 +36,37 @@ def compile_wat(host, assemble) -> Callable[[str], GuestProgram]:
 @pytest.fixture
 def limits() -> GuestLimits:
     return GuestLimits(memory_bytes=MEMORY_BYTES, compute_seconds=0.05)
+
+
+@pytest.fixture(scope="session")
+def default_guest(host) -> GuestProgram:
+    return host.compile(default_program())
+
+
+@pytest.fixture
+def open_stage() -> Iterator[Callable[..., Stage]]:
+    """Stages that are closed at the end of the test."""
+    stages: list[Stage] = []
+
+    def open_one(
+        script: bytes | list[int] | None = b"", *, active_limit: int = 32, **options: Any
+    ) -> Stage:
+        stages.append(Stage(FakeEngine(script), active_limit, **options))
+        return stages[-1]
+
+    yield open_one
+    for stage in stages:
+        stage.loop.close()
+
+
+@pytest.fixture
+def speak(open_stage, default_guest) -> Callable[..., TenantRuntime]:
+    """A tenant of the default program on an engine that says `script`."""
+
+    def open_tenant(script: bytes | list[int] | None, **options: Any) -> TenantRuntime:
+        stage = open_stage(script, **options)
+        tenant = stage.tenant(default_guest, GuestLimits(memory_bytes=MEMORY_BYTES))
+        tenant.stage = stage
+        return tenant
+
+    return open_tenant

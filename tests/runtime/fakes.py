@@ -11,6 +11,7 @@ import numpy as np
 from realm.config import GenerationOptions, SamplingParameters
 from realm.engine import StepOutput
 from realm.errors import CapacityError, ContextLengthError, RealmError, TokenizerError
+from realm.model.tokenizer.stream import PieceReader, StreamDecoder
 from realm.runtime.guest_memory import GuestMemory
 from realm.runtime.guest_state import GuestState, Surroundings
 from realm.runtime.hosted_model import HostedModel
@@ -20,7 +21,7 @@ VOCABULARY = 300
 HIDDEN = 8
 LAYERS = 2
 END = 299
-CONTEXT = 64
+CONTEXT = 2000
 
 
 class FakeTokenizer:
@@ -40,6 +41,16 @@ class FakeTokenizer:
 
     def token_bytes(self, token_id):
         return bytes([token_id]) if token_id < 256 else b"<bos>"
+
+    def stream(self, *, skip_special=True, continuation=False):
+        reader = PieceReader(
+            self.token_bytes,
+            lambda token_id: token_id >= 256,
+            drops_space=False,
+            skip_special=skip_special,
+            continuation=continuation,
+        )
+        return StreamDecoder(reader)
 
     def decode_bytes(self, ids, *, skip_special=False, continuation=False):
         return b"".join(self.token_bytes(i) for i in ids if i < 256 or not skip_special)
@@ -66,16 +77,18 @@ class FakeModel:
 class FakeSequence:
     owner: str
     tokens: list[int] = field(default_factory=list)
+    prompt_count: int = 0
 
 
 class FakeEngine:
-    """script: the tokens that samples give, in order, then END for ever.
+    """script: the tokens that samples give, in order, then END for ever; None: each sequence
+    repeats its prompt after the first token, then END.
 
     capacity: tokens that all sequences may hold together. sampled: the policies asked for.
     """
 
-    def __init__(self, script: bytes | list[int] = b"", capacity: int = 10_000) -> None:
-        self.script = list(script)
+    def __init__(self, script: bytes | list[int] | None = b"", capacity: int = 10_000) -> None:
+        self.script = None if script is None else list(script)
         self.capacity = capacity
         self.sequences: dict[int, FakeSequence] = {}
         self.waiting: dict[int, str] = {}
@@ -101,6 +114,7 @@ class FakeEngine:
         if sum(len(s.tokens) for s in self.sequences.values()) + len(token_ids) > self.capacity:
             raise CapacityError("no pages")
         tokens += token_ids
+        self.sequences[sequence].prompt_count = len(tokens)
 
     def sample(self, sequence, sampling):
         if len(self.sequences[sequence].tokens) + 1 > CONTEXT:
@@ -149,10 +163,16 @@ class FakeEngine:
             elif wanted == "logits":
                 outputs.append(StepOutput(sequence, logits=np.arange(VOCABULARY, dtype=np.float32)))
             else:
-                token = self.script.pop(0) if self.script else END
+                token = self._next_token(self.sequences[sequence])
                 self.sequences[sequence].tokens.append(token)
                 outputs.append(StepOutput(sequence, (token,)))
         return outputs
+
+    def _next_token(self, sequence):
+        if self.script is not None:
+            return self.script.pop(0) if self.script else END
+        place = 1 + len(sequence.tokens) - sequence.prompt_count
+        return sequence.tokens[place] if place < sequence.prompt_count else END
 
 
 class FakeGuest:

@@ -17,7 +17,7 @@ from realm.runtime.host_functions import HANDLERS, answer_call
 from realm.runtime.layouts import SAMPLE_PARAMETERS
 from realm.runtime.limits import GuestLimits
 
-from .fakes import END, HIDDEN, LAYERS, VOCABULARY, make_bench
+from .fakes import CONTEXT, END, HIDDEN, LAYERS, VOCABULARY, make_bench
 
 PLACES = {function.name: number for number, function in enumerate(HOST_FUNCTIONS)}
 OUT = 1024
@@ -241,7 +241,9 @@ def test_sessions_are_counted(call):
 def test_the_engines_errors_have_their_codes():
     call = Caller(capacity=20)
     session = call.session()
-    assert call("session_prefill", session, *call.put_ids(*range(65))) == -ErrorCode.CONTEXT
+    call.bench.engine.sequences[2].tokens += [0] * (CONTEXT - 1)
+    assert call("session_prefill", session, *call.put_ids(1, 2)) == -ErrorCode.CONTEXT
+    call.bench.engine.sequences[2].tokens.clear()
     assert call("session_prefill", session, *call.put_ids(*range(21))) == -ErrorCode.CAPACITY
     assert isinstance(call.bench.state.last_exception, CapacityError)
     assert call.bench.state.last_code is ErrorCode.CAPACITY

@@ -142,10 +142,16 @@ class Catalog:
     def fetch(self, name: str, progress: ProgressCallback = ignore_progress) -> Path:
         """The model's file, fetched and verified if it is not here yet.
 
-        name: a well-known name or a reference. A `path:` reference enters the index, uncopied.
+        name: a well-known name, a reference or a path. A file of this machine enters the index,
+        uncopied.
         """
         model = find_well_known(name)
-        reference = model.reference if model is not None else parse_reference(name)
+        if model is not None:
+            reference: Reference = model.reference
+        elif has_scheme(name):
+            reference = parse_reference(name)
+        else:
+            reference = PathReference(_existing_file(Path(name).expanduser(), name))
         if isinstance(reference, PathReference):
             return self._register(reference, progress)
         key = model.name if model is not None else str(reference)
@@ -154,6 +160,14 @@ class Catalog:
             return present
         with self._changing(key):
             return self._present_file(key) or self._fetch(key, reference, model, progress)
+
+    def obtain(self, name: str, progress: ProgressCallback = ignore_progress) -> Path:
+        """The file of what a user names: well-known names and references are fetched if they are
+        not here yet, everything else is only looked up."""
+        is_path = name.startswith("path:")
+        if find_well_known(name) is not None or (has_scheme(name) and not is_path):
+            return self.fetch(name, progress)
+        return self.resolve(name)
 
     def verify(self, name: str, progress: ProgressCallback = ignore_progress) -> CatalogRecord:
         """Read the model's whole file and compare its SHA-256. IntegrityError when it differs."""

@@ -8,7 +8,6 @@ from typing import Any
 from realm.catalog import Catalog, CatalogEntry, CatalogRecord
 from realm.cli.arguments import add_directory_argument, add_json_argument
 from realm.cli.context import Context
-from realm.cli.model_file import fetch_with_progress
 from realm.cli.presentation import format_bytes, format_rows, print_json
 from realm.cli.progress_line import ProgressLine
 
@@ -40,8 +39,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     """See `realm.cli.main.Command`."""
     catalog = context.open_catalog(arguments.models_directory)
     if arguments.action == "fetch":
-        path = fetch_with_progress(catalog, arguments.name, arguments, context)
-        _print_path(str(path), arguments, context)
+        _fetch(catalog, arguments, context)
     elif arguments.action == "path":
         _print_path(str(catalog.resolve(arguments.name)), arguments, context)
     elif arguments.action == "list":
@@ -52,6 +50,15 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         record = catalog.remove(arguments.name)
         _print_record(record, "removed", arguments, context)
     return 0
+
+
+def _fetch(catalog: Catalog, arguments: argparse.Namespace, context: Context) -> None:
+    line = ProgressLine(context.stderr, arguments.name, silent=arguments.json)
+    try:
+        path = catalog.fetch(arguments.name, line)
+    finally:
+        line.close()
+    _print_path(str(path), arguments, context)
 
 
 def _print_path(path: str, arguments: argparse.Namespace, context: Context) -> None:
