@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := build/stamps
 
-.PHONY: build demo test check bench guests format clean
+.PHONY: build demo test check sanitize bench guests format clean
 build: $(STAMPS)/build
 
 $(BIN)/python:
@@ -39,6 +39,18 @@ check: $(STAMPS)/check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror native/*/*.cpp native/*/*.h
+
+# The native core under the address and undefined behaviour sanitizers, without the real models.
+sanitize: $(STAMPS)/test
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=Release -DREALM_SANITIZE=ON \
+		-DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python \
+		-Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir) > /dev/null
+	$(BIN)/cmake --build build/sanitize
+	mkdir -p build/sanitize/tree && cp -r src/realm build/sanitize/tree/
+	$(BIN)/cmake --install build/sanitize --prefix build/sanitize/tree > /dev/null
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+		PYTHONPATH=build/sanitize/tree $(BIN)/python -m pytest -p no:cacheprovider \
+		tests/native tests/engine tests/memory -k "not real_models"
 
 format: $(STAMPS)/check
 	$(BIN)/ruff format src tests attacks benchmarks

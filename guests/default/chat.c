@@ -176,6 +176,7 @@ static int32_t generate(int32_t model, const token_list* prompt, json_value opti
     }
   }
   if ((answer = outlet_flush(&out)) < 0) return answer;
+  if (answer == 1) reason = "stop";
   if ((answer = realm_session_close(session)) < 0) return answer;
   return respond(reason, tokens);
 }

@@ -102,23 +102,27 @@ static size_t possible_stop(const outlet* self) {
   return longest;
 }
 
+/* Streams up to a stop string (1), or else what cannot become one any more (0). */
+static int32_t stream_certain(outlet* self, int at_end) {
+  const size_t stop = first_stop(self);
+  if (stop == self->held_size)
+    return stream_first(self, at_end ? self->held_size : self->held_size - possible_stop(self));
+  const int32_t answer = stream_first(self, stop);
+  self->held_size = 0;
+  self->tail_size = 0;
+  return answer < 0 ? answer : 1;
+}
+
 int32_t outlet_put(outlet* self, const char* bytes, size_t size) {
   const int32_t room = make_room(self, size * 3 + 8);
   if (room < 0) return room;
   for (size_t i = 0; i < size; ++i) take_byte(self, (unsigned char)bytes[i]);
-  const size_t stop = first_stop(self);
-  if (stop < self->held_size) {
-    const int32_t answer = stream_first(self, stop);
-    self->held_size = 0;
-    self->tail_size = 0;
-    return answer < 0 ? answer : 1;
-  }
-  return stream_first(self, self->held_size - possible_stop(self));
+  return stream_certain(self, 0);
 }
 
 int32_t outlet_flush(outlet* self) {
   const int32_t room = make_room(self, 3);
   if (room < 0) return room;
   if (self->tail_size > 0) hold_replacement(self);
-  return stream_first(self, self->held_size);
+  return stream_certain(self, 1);
 }

@@ -25,7 +25,7 @@ typedef struct {
 /* Takes a token's bytes; 1 when a stop string appeared (what stood before it is streamed), 0 otherwise, or a
  * negative error. */
 int32_t outlet_put(outlet* self, const char* bytes, size_t size);
-/* Streams what is still held; a character that never became whole is written as U+FFFD. */
+/* Streams what is still held; a character that never became whole is written as U+FFFD. Answers as outlet_put. */
 int32_t outlet_flush(outlet* self);
 
 #endif

@@ -11,7 +11,7 @@ RealmError
 │   ├── GGUFCountError          a count or a length cannot be true
 │   ├── GGUFMetadataError       a metadata key or value is malformed, missing or of the wrong type
 │   ├── GGUFTensorError         a tensor's name, shape or block type is not usable
-│   └── GGUFLayoutError         a tensor's offset is misaligned, out of the file, or overlaps another
+│   └── GGUFLayoutError         a tensor's data is misaligned, out of the file, or overlaps another
 ├── ModelError                  a readable GGUF is not a model that can run (realm.model)
 │   ├── ArchitectureError       an architecture or hyperparameter that is unknown or inconsistent
 │   ├── MissingTensorError      a tensor that the architecture needs is not there

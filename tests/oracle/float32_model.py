@@ -60,10 +60,17 @@ class Float32Model:
         del self._model
         gc.collect()
 
+    def window(self, layer: int) -> int:
+        """How many tokens a token of this layer sees, itself included; the context if all."""
+        config = self._model.config
+        kinds = getattr(config, "layer_types", None) or ["full_attention"] * (layer + 1)
+        local = kinds[layer] == "sliding_attention"
+        return int(config.sliding_window if local else config.max_position_embeddings)
+
     @property
-    def vocabulary_size(self) -> int:
-        """Logits of one token."""
-        return int(self._model.config.vocab_size)
+    def layer_count(self) -> int:
+        """Layers of the model."""
+        return int(self._model.config.num_hidden_layers)
 
     def hidden_states(self, token_ids: list[int]) -> list[npt.NDArray[np.float32]]:
         """Embeddings, each layer's output and the normed output: each [tokens, width]."""

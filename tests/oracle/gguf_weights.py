@@ -56,9 +56,21 @@ class Float32Weights:
     state: dict[str, torch.Tensor]
 
 
+class _PlainArrayReader(GGUFReader):
+    """A reader over a plain array: slicing a memory map object a million times takes seconds."""
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, mapped: np.ndarray) -> None:
+        self._data = np.asarray(mapped)
+
+
 def read_weights(path: Path) -> Float32Weights:
     """Configuration and every tensor of a llama or gemma3 file, dequantised to float32."""
-    reader = GGUFReader(path)
+    reader = _PlainArrayReader(path)
     architecture = str(reader.fields["general.architecture"].contents())
     fields = _ArchitectureFields(reader, architecture)
     vocabulary = len(reader.fields["tokenizer.ggml.tokens"].data)

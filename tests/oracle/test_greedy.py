@@ -23,6 +23,6 @@ def test_departs_only_at_near_ties(oracle, stored_model, prompts, expectation, r
                 f"{decode([place.measured_choice])!r}, lead {place.lead:.3f}"
             )
             report(f"  {text}")
-            if place.lead > expectation.tolerance.near_tie:
+            if place.lead > expectation.near_tie:
                 unexplained.append(f"{prompt!r}: {text}")
     assert not unexplained

@@ -294,6 +294,22 @@ def test_output_response_and_log_are_bounded():
     assert call.bench.logged == [(2, "12345")]
 
 
+def test_text_and_ids_are_bounded_before_they_are_copied():
+    call = Caller(limits=GuestLimits(text_bytes=8))
+    model, session = call.model(), call.session()
+    nine = call.put(b"123456789")
+    assert call("encode_tokens", model, *nine, OUT, 100) == -ErrorCode.LIMIT
+    assert call("render_chat", model, *nine, OUT, 100) == -ErrorCode.LIMIT
+    assert call("host_generate", model, *nine, 0, OUT, 100) == -ErrorCode.LIMIT
+    assert call("decode_tokens", model, 0, 9, OUT, 100) == -ErrorCode.CONTEXT
+    call.bench.guest.memory += bytes(4 * HIDDEN * (CONTEXT + 1))
+    for name in ("session_prefill", "session_accept"):
+        assert call(name, session, 0, CONTEXT + 1) == -ErrorCode.CONTEXT
+    assert call("embed_tokens", model, 0, CONTEXT + 1, 0) == -ErrorCode.CONTEXT
+    rows = (CONTEXT + 1) * HIDDEN
+    assert call("forward_layer", model, 0, 0, rows, 0, 0) == -ErrorCode.CONTEXT
+
+
 def test_the_last_error_is_readable_twice(call):
     call("remove_model", 77)
     assert call("last_error", OUT, 3) == -ErrorCode.BUFFER

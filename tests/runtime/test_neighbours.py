@@ -1,4 +1,4 @@
-"""Whatever one guest does, its own caller learns of it, and the others' answers stay what they are."""
+"""Whatever one guest does, its own caller learns of it, and the others answer as ever."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from .wat import FOREVER, guest
 LIMITS = GuestLimits(memory_bytes=1 << 20, compute_seconds=0.05)
 TEXT = "an honest answer, every time"
 LOG = "realm_log"
+GROW = "(memory.grow (i32.const 1))"
 SPAM = f"(loop $again (drop (call ${LOG} (i32.const 9) (i32.const 0) (i32.const 0))) (br $again))"
 
 HOSTILE = {
@@ -42,8 +43,13 @@ HOSTILE = {
     "allocates nothing": (guest(alloc="(i32.const 0)"), GuestLimitError, "realm_alloc"),
     "returns an error": (guest("(i32.const -4)"), GuestError, "REALM_E_HANDLE"),
     "returns nonsense": (guest("(i32.const -99)"), GuestError, "no code of the contract"),
+    "reaches a limit of its calls": (
+        guest(f"(call ${LOG} (i32.const 1) (i32.const 0) (i32.const 65536))", imports=(LOG,)),
+        GuestLimitError,
+        "bytes of log",
+    ),
     "bombs memory": (
-        guest("(loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable"),
+        guest(f"(loop $l (br_if $l (i32.ne {GROW} (i32.const -1)))) unreachable"),
         GuestTrapError,
         "unreachable",
     ),

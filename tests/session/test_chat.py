@@ -275,7 +275,6 @@ BOMBS = {
     "double by percent": grow("'%s%s' % (ns.x, ns.x)"),
     "double by a list": grow("ns.x + ns.x", "[1]"),
     "double by tojson": grow("ns.x | tojson", '\'""""\''),
-    "double by escape": grow("('' ~ ns.x) | escape", "'&&&&'"),
     "double by a macro": "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}" + grow("m(m(m(ns.x)))"),
     "double by a block": "{% set ns = namespace(x='aa') %}{% for i in range(64) %}"
     "{% set y %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = y %}{% endfor %}",
@@ -290,6 +289,10 @@ BOMBS = {
     "shared namespace": grow("namespace(a=ns.x, b=ns.x)", "1", 60) + "{{ ns.x }}",
     "deep tuple": grow("(ns.x,)", "(1,)", 99999) + "{% set d = {ns.x: 1} %}",
     "deep list": grow("[ns.x]", "[1]", 99999) + "{{ ns.x }}",
+    "deep namespace": grow("namespace(x=ns.x)", "1", 99999) + "{{ ns.x }}",
+    "deep macro": "{% set ns = namespace() %}{% for i in range(99999) %}{% set prior = ns.m %}"
+    "{% macro m() %}{{ prior }}{% endmacro %}{% set ns.m = m %}{% endfor %}",
+    "deep by many sets": "{% set a = (1,) %}" + "{% set a = (a,) %}" * 14000,
     "cycle": "{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}",
     "list of a long text": "{{ ([('a' * 400000)] * 400000) | sort | length }}",
     "slices": "{% set x = 'a' * 300000 %}{% for i in range(99999) %}"

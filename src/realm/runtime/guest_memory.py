@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from realm.errors import ContextLengthError
 from realm.runtime.contract import ErrorCode
 from realm.runtime.host_call import HostCallError
 
@@ -50,8 +51,17 @@ class GuestMemory:
         except UnicodeDecodeError as error:
             raise HostCallError(ErrorCode.UTF8, f"byte {error.start}: {error.reason}") from None
 
-    def read_ids(self, pointer: int, count: int, vocabulary_size: int) -> list[int]:
-        """u32 token ids; HostCallError(TOKENIZER) for one outside the vocabulary."""
+    def read_ids(
+        self, pointer: int, count: int, vocabulary_size: int, count_limit: int
+    ) -> list[int]:
+        """u32 token ids.
+
+        ContextLengthError for more than count_limit, HostCallError(TOKENIZER) for one outside the
+        vocabulary.
+        """
+        self.require(pointer, count * _WORD_BYTES)
+        if count > count_limit:
+            raise ContextLengthError(f"{count} token ids, at most {count_limit} are taken")
         ids = memoryview(self.read(pointer, count * _WORD_BYTES)).cast("I").tolist()
         if ids and max(ids) >= vocabulary_size:
             raise HostCallError(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from realm.runtime.timings import Stopwatch
     from realm.session import Piece
 
-_CALLS_PER_TURN = 64
+_TURN_CALLS = 64
+_TURN_SECONDS = 0.002
 _FAILURES: dict[int, type[GuestError]] = {
     _guest.TRAPPED: GuestTrapError,
     _guest.LIMIT: GuestLimitError,
@@ -65,6 +66,8 @@ class GuestRun:
         if isinstance(self._wait, WaitForRoom):
             self._answer(self._wait.retry)
         self.is_busy = False
+        now = self._surroundings.now
+        turn_end = now() + _TURN_SECONDS
         calls = 0
         while self._guest is not None and self._wait is None:
             outcome, payload = self._guest.poll()
@@ -72,8 +75,8 @@ class GuestRun:
                 number, arguments = payload
                 self._answer(HANDLERS[number], self._state, *arguments)
                 calls += 1
-                if calls == _CALLS_PER_TURN:
-                    self.is_busy = True
+                if calls == _TURN_CALLS or now() > turn_end:
+                    self.is_busy = self._wait is None
                     return
             elif outcome == _guest.YIELDED:
                 self.is_busy = True
@@ -126,7 +129,8 @@ class GuestRun:
             symbols = {int(code): code.symbol for code in ErrorCode}
             name = symbols.get(-answer, "no code of the contract")
             detail = f": {state.last_error}" if state.last_code == -answer else ""
-            self.fail(GuestError(f"the program returned {answer} ({name}){detail}"))
+            kind = GuestLimitError if -answer == ErrorCode.LIMIT else GuestError
+            self.fail(kind(f"the program returned {answer} ({name}){detail}"))
             return
         reason, count = _read_response(state.response)
         self._end(reason, *self._tokens(count))

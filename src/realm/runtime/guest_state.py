@@ -37,11 +37,7 @@ class HandleTable(Generic[T]):
 
     def add(self, entry: T) -> int:
         """Raises HostCallError(LIMIT) when too many are open."""
-        if len(self._entries) >= self._capacity:
-            raise HostCallError(
-                ErrorCode.LIMIT,
-                f"{self._capacity} {self._kind} handles are open, no more are allowed",
-            )
+        self.require_room()
         handle = self._next
         self._next += 1
         self._entries[handle] = entry

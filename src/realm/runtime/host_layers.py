@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from realm.errors import ContextLengthError
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_state import GuestState
 from realm.runtime.host_call import HostCallError
+from realm.runtime.hosted_model import HostedModel
 
 _WORD_BYTES = 4
 
@@ -18,8 +20,8 @@ def embed_tokens(
     state: GuestState, model_id: int, ids_ptr: int, token_count: int, out_ptr: int
 ) -> int:
     model = state.models.get(model_id).model
-    _require_rows(state, token_count, model.hidden_size, out_ptr)
-    ids = state.memory.read_ids(ids_ptr, token_count, model.vocabulary_size)
+    _require_rows(state, model, token_count, out_ptr)
+    ids = state.memory.read_ids(ids_ptr, token_count, model.vocabulary_size, model.context_length)
     rows = np.ascontiguousarray(state.surroundings.engine.embed(model.stored, ids), np.float32)
     state.memory.write(out_ptr, rows)
     return int(rows.size)
@@ -45,7 +47,7 @@ def forward_layer(  # noqa: PLR0917
         raise HostCallError(
             ErrorCode.INVALID, f"{hidden_len} values are not rows of {model.hidden_size}"
         )
-    _require_rows(state, hidden_len // model.hidden_size, model.hidden_size, out_ptr)
+    _require_rows(state, model, hidden_len // model.hidden_size, out_ptr)
     hidden = state.memory.read_floats(hidden_ptr, hidden_len).reshape(-1, model.hidden_size)
     engine = state.surroundings.engine
     if handle.layer_sequence is None:
@@ -70,7 +72,9 @@ def compute_logits(
     return int(logits.size)
 
 
-def _require_rows(state: GuestState, count: int, hidden_size: int, out_ptr: int) -> None:
+def _require_rows(state: GuestState, model: HostedModel, count: int, out_ptr: int) -> None:
     if count == 0:
         raise HostCallError(ErrorCode.INVALID, "no rows")
-    state.memory.require(out_ptr, count * hidden_size * _WORD_BYTES)
+    state.memory.require(out_ptr, count * model.hidden_size * _WORD_BYTES)
+    if count > model.context_length:
+        raise ContextLengthError(f"{count} rows, the context holds {model.context_length}")

@@ -35,8 +35,17 @@ def put_ids(state: GuestState, ids: list[int], pointer: int, room: int) -> int:
     return len(ids)
 
 
+def read_bounded_text(state: GuestState, pointer: int, length: int) -> str:
+    """Text that the host has to work through: HostCallError(LIMIT) for too much of it."""
+    state.memory.require(pointer, length)
+    limit = state.surroundings.limits.text_bytes
+    if length > limit:
+        raise HostCallError(ErrorCode.LIMIT, f"{length} bytes of text, at most {limit} at once")
+    return state.memory.read_text(pointer, length)
+
+
 def load_model_by_name(state: GuestState, name_ptr: int, name_len: int) -> int:
-    name = state.memory.read_text(name_ptr, name_len)
+    name = read_bounded_text(state, name_ptr, name_len)
     model = state.surroundings.models.get(name)
     if model is None:
         raise HostCallError(ErrorCode.NOT_FOUND, f"no model {name!r} is offered to this tenant")
@@ -82,7 +91,7 @@ def encode_text(  # noqa: PLR0917
     if flags & ~(_ADD_SPECIAL | _PARSE_SPECIAL):
         raise HostCallError(ErrorCode.INVALID, f"unknown flags {flags:#x}")
     state.memory.require(out_ptr, out_max_len * _WORD_BYTES)
-    text = state.memory.read_text(text_ptr, text_len)
+    text = read_bounded_text(state, text_ptr, text_len)
     ids = model.encode(
         text,
         add_special=bool(flags & _ADD_SPECIAL),
@@ -96,9 +105,9 @@ def decode_tokens(  # noqa: PLR0917
 ) -> int:
     model = state.models.get(model_id).model
     state.memory.require(out_ptr, out_max_len)
-    ids = state.memory.read_ids(ids_ptr, ids_len, model.vocabulary_size)
-    data = model.stored.tokenizer.decode_bytes(ids, skip_special=True, continuation=True)
-    return put_bytes(state, data, out_ptr, out_max_len)
+    limit = state.surroundings.limits.text_bytes
+    ids = state.memory.read_ids(ids_ptr, ids_len, model.vocabulary_size, limit)
+    return put_bytes(state, b"".join(map(model.token_bytes, ids)), out_ptr, out_max_len)
 
 
 def render_chat(  # noqa: PLR0917
@@ -107,7 +116,7 @@ def render_chat(  # noqa: PLR0917
     model = state.models.get(model_id).model
     state.memory.require(out_ptr, out_max_len)
     try:
-        messages = json.loads(state.memory.read_text(json_ptr, json_len))
+        messages = json.loads(read_bounded_text(state, json_ptr, json_len))
     except (ValueError, RecursionError) as error:
         raise HostCallError(ErrorCode.JSON, f"messages: {error}") from None
     if not isinstance(messages, list) or not all(isinstance(item, dict) for item in messages):

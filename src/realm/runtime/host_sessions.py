@@ -13,7 +13,7 @@ import numpy as np
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_state import GuestState, SessionHandle
 from realm.runtime.host_call import Answer, HostCallError, WaitForStep
-from realm.runtime.host_models import put_bytes, put_ids
+from realm.runtime.host_models import put_bytes, put_ids, read_bounded_text
 from realm.runtime.layouts import (
     GEN_OPTIONS,
     SAMPLE_PARAMETERS,
@@ -38,7 +38,7 @@ def session_open(state: GuestState, model_id: int) -> int:
 
 def session_prefill(state: GuestState, session: int, ids_ptr: int, count: int) -> int:
     handle = state.sessions.get(session)
-    ids = state.memory.read_ids(ids_ptr, count, handle.model.vocabulary_size)
+    ids = _read_ids(state, handle.model, ids_ptr, count)
     if ids:
         state.surroundings.engine.append(handle.sequence, ids)
         (handle.token_ids if handle.token_ids else handle.prompt_token_ids).extend(ids)
@@ -47,7 +47,7 @@ def session_prefill(state: GuestState, session: int, ids_ptr: int, count: int) -
 
 def session_accept(state: GuestState, session: int, ids_ptr: int, count: int) -> int:
     handle = state.sessions.get(session)
-    ids = state.memory.read_ids(ids_ptr, count, handle.model.vocabulary_size)
+    ids = _read_ids(state, handle.model, ids_ptr, count)
     if ids:
         state.surroundings.engine.append(handle.sequence, ids)
         state.tokens_generated(handle, ids)
@@ -136,7 +136,7 @@ def host_generate(  # noqa: PLR0917
 ) -> Answer:
     model = state.models.get(model_id).model
     state.memory.require(out_ptr, out_max_len)
-    prompt = state.memory.read_text(prompt_ptr, prompt_len)
+    prompt = read_bounded_text(state, prompt_ptr, prompt_len)
     options = _generation_options(state, model, options_ptr)
     ids = model.encode_prompt(prompt)
     state.close_host_session()
@@ -167,15 +167,17 @@ def _generation_options(
     if not options_ptr:
         return own
     read = read_gen_options(state.memory.read(options_ptr, GEN_OPTIONS.size), own.sampling)
-    stop_token_ids = state.memory.read_ids(
-        read.stop_tokens_pointer, read.stop_token_count, model.vocabulary_size
-    )
+    stop_token_ids = _read_ids(state, model, read.stop_tokens_pointer, read.stop_token_count)
     return replace(
         own,
         max_tokens=min(read.max_tokens, own.max_tokens) if read.max_tokens else own.max_tokens,
         sampling=read.sampling,
         stop_token_ids=tuple(stop_token_ids) or own.stop_token_ids,
     )
+
+
+def _read_ids(state: GuestState, model: HostedModel, pointer: int, count: int) -> list[int]:
+    return state.memory.read_ids(pointer, count, model.vocabulary_size, model.context_length)
 
 
 def _add_session(state: GuestState, handle: SessionHandle) -> int:

@@ -1,6 +1,6 @@
 """A stored model as a tenant meets it: a name, what is told of it, and how requests become ids.
 
-Holds no state that a request changes; any number of threads may use it.
+Nothing that a request does changes its answers; any number of threads may use it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from realm.session.chat import ChatTemplate
 if TYPE_CHECKING:
     from realm.model import StoredModel
 
+# Tokens whose bytes are kept at hand, as many as a conversation's language has.
+_KNOWN_TOKENS = 16 << 10
+
 Message = Mapping[str, Any]
 
 
@@ -25,11 +28,17 @@ class HostedModel:
         self.name = name
         self.stored = stored
         self.load_seconds = load_seconds
+        self._token_bytes: dict[int, bytes] = {}
 
     @property
     def vocabulary_size(self) -> int:
         """Token ids are 0 .. vocabulary_size - 1."""
         return self.stored.hyperparameters.vocabulary_size
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of one text."""
+        return self.stored.hyperparameters.context_length
 
     @property
     def hidden_size(self) -> int:
@@ -76,6 +85,18 @@ class HostedModel:
         if self.template is None:
             raise ChatTemplateError(f"model {self.name!r} has no chat template")
         return self.template.render(messages, add_generation_prompt=True)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """What a token adds to a text that goes on: nothing for a control token."""
+        known = self._token_bytes.get(token_id)
+        if known is None:
+            if len(self._token_bytes) >= _KNOWN_TOKENS:
+                self._token_bytes.clear()
+            known = self.stored.tokenizer.decode_bytes(
+                [token_id], skip_special=True, continuation=True
+            )
+            self._token_bytes[token_id] = known
+        return known
 
     def _token_text(self, token_id: int | None) -> str:
         if token_id is None:

@@ -18,6 +18,7 @@ class GuestLimits:
     compute_seconds: processor time of the guest's own code.
     wall_seconds: time from its start to its end, waiting included.
     sessions, models: open handles of each kind.
+    text_bytes: text that is encoded, rendered or decoded by one call.
     output_bytes: streamed text; response_bytes: the final response.
     log_bytes: text logged; random_bytes: most bytes of one realm_random.
     """
@@ -28,6 +29,7 @@ class GuestLimits:
     wall_seconds: float = 900.0
     sessions: int = 16
     models: int = 16
+    text_bytes: int = 1 << 20
     output_bytes: int = 4 << 20
     response_bytes: int = 4 << 20
     log_bytes: int = 16 << 10

@@ -92,10 +92,13 @@ class EngineLoop:
             self._fail(job, CancelledError("the runtime was closed"))
 
     def _has_work(self) -> bool:
-        return bool(self._runnable or self._busy or self._engine.has_work)
+        return bool(self._runnable or self._busy or self._can_begin() or self._engine.has_work)
+
+    def _can_begin(self) -> bool:
+        return bool(self._queued) and len(self._active) < self._active_limit
 
     def _turn(self) -> None:
-        while self._queued and len(self._active) < self._active_limit:
+        while self._can_begin():
             self._begin(self._queued.popleft())
         for _ in range(len(self._runnable)):
             self._advance(self._runnable.popleft())

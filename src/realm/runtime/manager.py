@@ -9,7 +9,7 @@ from types import MappingProxyType, TracebackType
 
 from realm.config import EngineConfig, ModelConfig
 from realm.engine import Engine
-from realm.errors import ConfigError, NotSupportedError, RequestError
+from realm.errors import ConfigError, ModelNotFoundError, NotSupportedError, RequestError
 from realm.model import ModelStorage, StoredModel
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.limits import GuestLimits, HostLimits
@@ -94,6 +94,15 @@ class RuntimeManager:
             )
             self._tenants[tenant_id, config.name] = runtime
             return runtime
+
+    def free_page_count(self, name: str) -> int | None:
+        """Free cache pages of a loaded model; None while it has had no session.
+
+        Raises ModelNotFoundError.
+        """
+        if name not in self._models:
+            raise ModelNotFoundError(f"no model is loaded as {name!r}")
+        return self._engine.free_page_count(self._models[name])
 
     def close(self) -> None:
         """Ends every request with CancelledError and stops the engine; safe to repeat."""

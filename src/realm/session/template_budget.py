@@ -20,6 +20,8 @@ MADE_UNITS: Final = 8_000_000
 UNITS_PER_CHARACTER: Final = 64
 ELEMENT_UNITS: Final = 16
 STEP_UNITS: Final = 8
+CALL_UNITS: Final = 48
+CONTAINER_UNITS: Final = 64
 _DEPTH: Final = 64
 _INTEGER_BITS: Final = 1024
 # Widths of four digits and more, widths that are themselves arguments, and fields inside fields.
@@ -75,7 +77,7 @@ class Budget:
     def read(self, value: object, *, text: bool = False) -> int:
         """Pay for all of a value, which is about to be compared, hashed or written; its units.
 
-        text: it will be written out, and only plain values have a text.
+        text: it will be written out or kept in another value, which only plain values may be.
         """
         return self._read(value, text, 0)[0]
 
@@ -96,13 +98,13 @@ class Budget:
             known = value is None or isinstance(value, bool | int | float | Undefined | range)
             if text and not known:
                 raise ChatTemplateError(
-                    f"the chat template writes a {type(value).__name__}, which has no text"
+                    f"the chat template writes or keeps a {type(value).__name__}"
                 )
             self.spend(8)
             return 8, depth
         if depth >= _DEPTH:
             raise ChatTemplateError("the chat template nests values too deeply")
-        self.spend(2)
+        self.spend(CONTAINER_UNITS)
         units, deepest = 2, depth
         for part in parts:
             part_units, part_depth = self._read(part, text, depth + 1)

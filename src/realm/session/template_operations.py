@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from types import GeneratorType
 from typing import Any, Final, cast
 
 from jinja2 import pass_context
@@ -49,6 +48,13 @@ _TEXT_METHODS: Final = _names(
     "swapcase title upper"
 )
 _INDENT_COLUMNS: Final = 64
+
+
+class _Produced(list[Any]):
+    """What Jinja's lazy filters give, made at once; like the iterators they give, it is true."""
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def pay_for_text_method(
@@ -97,8 +103,6 @@ def _bounded(name: str, function: Any, *, reads: bool) -> Callable[..., Any]:
     @pass_context
     def call(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
         budget = budget_of(context)
-        if isinstance(value, GeneratorType) and reads:
-            value = list(value)
         if reads:
             _pay(budget, name, value, args, kwargs)
         budget.spend(STEP_UNITS)
@@ -108,8 +112,8 @@ def _bounded(name: str, function: Any, *, reads: bool) -> Callable[..., Any]:
             "environment": (context.environment,),
         }.get(wants, ())
         result = function(*given, value, *args, **kwargs)
-        if isinstance(result, GeneratorType):
-            return _metered(budget, result)
+        if isinstance(result, Iterator):
+            return _Produced(_metered(budget, result))
         budget.made(result)
         return result
 
@@ -164,8 +168,6 @@ def _to_json(  # noqa: PLR0917 - the arguments that transformers gives it
     columns = 0 if indent is None else indent
     if not isinstance(columns, int) or not 0 <= columns <= _INDENT_COLUMNS:
         raise ChatTemplateError("the chat template indents JSON by more than it may")
-    if isinstance(value, GeneratorType):
-        value = list(value)
     units, depth = budget.read_nested(value)
     extra = sum(map(len, separators)) if separators else 2
     budget.make(units * (6 + extra + columns * depth))

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import CodeType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 from jinja2 import Template, TemplateError, nodes, pass_context
 from jinja2.ext import Extension, LoopControlExtension
@@ -24,7 +24,7 @@ from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from realm.errors import ChatTemplateError
-from realm.session.template_budget import STEP_UNITS, Budget
+from realm.session.template_budget import CALL_UNITS, STEP_UNITS, Budget
 from realm.session.template_operations import (
     bounded_filters,
     bounded_tests,
@@ -33,10 +33,12 @@ from realm.session.template_operations import (
 )
 
 _COMPILE_UNITS: Final = 1_000_000
+# What Jinja itself adds to a call.
+_JINJA_ARGUMENTS: Final = frozenset(("_loop_vars", "_block_vars"))
 # Plain fields only: the C library takes widths, such as %999999999d, too.
 _DATE_PATTERN: Final = re.compile(r"(?:[^%]|%[-_^#]?[A-Za-z%])*+")
 # Names of filters that only the rewritten tree uses: a space cannot stand in a name.
-_SPEND, _READ, _MADE, _JOIN = " spend", " read", " made", " join"
+_SPEND, _READ, _KEEP, _MADE, _JOIN = " spend", " read", " keep", " made", " join"
 
 
 class CompiledTemplate:
@@ -104,7 +106,14 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         self.budget = budget
         self.filters.clear()
         self.filters.update(bounded_filters())
-        for name, function in ((_SPEND, _spend), (_READ, _read), (_MADE, _made), (_JOIN, _join)):
+        private: dict[str, Callable[..., Any]] = {
+            _SPEND: _spend,
+            _READ: _read,
+            _KEEP: _keep,
+            _MADE: _made,
+            _JOIN: _join,
+        }
+        for name, function in private.items():
             self.filters[name] = pass_context(function)
         self.tests.clear()
         self.tests.update(bounded_tests())
@@ -128,13 +137,14 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return result
 
     def call(self, context: Context, target: Any, /, *args: Any, **kwargs: Any) -> Any:
-        self.budget.spend(STEP_UNITS)
+        self.budget.spend(CALL_UNITS)
         owner = getattr(target, "__self__", None)
         if isinstance(owner, str):
             name = getattr(target, "__name__", "")
             args = pay_for_text_method(self.budget, owner, name, args, kwargs)
-        elif not isinstance(target, Macro) and target is not Namespace:
-            self.budget.read((args, kwargs))
+        elif not isinstance(target, Macro):
+            given = {name: kwargs[name] for name in kwargs.keys() - _JINJA_ARGUMENTS}
+            self.budget.read((args, given), text=target is Namespace)
             if isinstance(owner, list | tuple | dict):
                 self.budget.made(owner)
         result = super().call(context, target, *args, **kwargs)
@@ -191,6 +201,19 @@ class _Meter(NodeTransformer):
             operand.expr = _filter(operand.expr, _READ)
         return node
 
+    def visit_Assign(self, node: nodes.Assign) -> nodes.Node:
+        self.generic_visit(node)
+        if isinstance(node.target, nodes.NSRef):
+            node.node = _filter(node.node, _KEEP)
+        return node
+
+    def visit_List(self, node: nodes.List | nodes.Tuple | nodes.Dict) -> nodes.Node:
+        # Values inside values: each is looked through when it is made, so that none gets too deep.
+        self.generic_visit(node)
+        return node if getattr(node, "ctx", "load") == "store" else _filter(node, _KEEP)
+
+    visit_Tuple = visit_Dict = visit_List
+
     def visit_Pair(self, node: nodes.Pair) -> nodes.Node:
         self.generic_visit(node)
         if not isinstance(node.key, nodes.Const):
@@ -205,8 +228,8 @@ class _Meter(NodeTransformer):
     visit_EvalContextModifier = visit_ScopedEvalContextModifier = visit_Include
 
 
-def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+def _filter(node: nodes.Node, name: str) -> nodes.Filter:
+    return nodes.Filter(cast(nodes.Expr, node), name, [], [], None, None, lineno=node.lineno)
 
 
 def _pay_statement(body: list[nodes.Node], lineno: int) -> nodes.Node:
@@ -226,6 +249,11 @@ def _spend(context: Context, units: tuple[int, int]) -> bool:
 
 def _read(context: Context, value: Any) -> Any:
     budget_of(context).read(value)
+    return value
+
+
+def _keep(context: Context, value: Any) -> Any:
+    budget_of(context).read(value, text=True)
     return value
 
 
