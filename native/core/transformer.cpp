@@ -279,12 +279,15 @@ class Step {
     kernels_.product(layer.gate, 2 * block, 2 * block + 2, x, gates - shift, 32, false, scratch(thread));
     kernels_.product(layer.up, 2 * block, 2 * block + 2, x, ups - shift, 32, false, scratch(thread));
     const size_t per_tile = ffn_columns_ / kBlockColumns;
+    const bool quantized = is_quantized(layer.down.form);
     for (int r = 0; r < input_.rows; r++) {
-      float* out = row(ffn_, r, ffn_columns_) + shift;
-      kernels_.gate(shape_.gate, gates + static_cast<ptrdiff_t>(r) * 32, ups + static_cast<ptrdiff_t>(r) * 32, 32, out);
-      kernels_.quantize_row(out, kBlockColumns,
-                            ffn_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + static_cast<size_t>(block),
-                            r % kTileRows);
+      float* gated = gates + static_cast<ptrdiff_t>(r) * 32;
+      float* out = quantized ? gated : row(ffn_, r, ffn_columns_) + shift;
+      kernels_.gate(shape_.gate, gated, ups + static_cast<ptrdiff_t>(r) * 32, 32, out);
+      if (quantized)
+        kernels_.quantize_row(out, kBlockColumns,
+                              ffn_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + static_cast<size_t>(block),
+                              r % kTileRows);
     }
   }
 

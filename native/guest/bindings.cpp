@@ -152,7 +152,6 @@ NB_MODULE(_guest, m) {
       .def_prop_ro("imports", [](const rg::Program& self) { return declarations(self.imports); })
       .def_prop_ro("exports", [](const rg::Program& self) { return declarations(self.exports); })
       .def_ro("memory_is_64", &rg::Program::memory_is_64)
-      .def_ro("memory_minimum_pages", &rg::Program::memory_minimum_pages)
       .def("link", &rg::Program::link, nb::arg("function_numbers"), nb::arg("signedness"));
 
   nb::class_<rg::Guest>(m, "Guest")

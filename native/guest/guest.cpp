@@ -46,12 +46,13 @@ Guest::Guest(std::shared_ptr<Program> program, std::string request, const GuestL
   if (program_->prepared() == nullptr) throw Fault(FaultKind::kNative, "the program is not linked");
   if (limits_.slice_ticks == 0) throw Fault(FaultKind::kNative, "slice_ticks must be at least 1");
   program_->host->enter();
+  slice_nanoseconds_ = limits_.slice_ticks * program_->host->limits.tick_microseconds * 1000;
   wall_deadline_ = wall_now() + limits_.wall_nanoseconds;
   store_ = api_.wasmtime_store_new(program_->host->engine(), this, nullptr);
   context_ = api_.wasmtime_store_context(store_);
   api_.wasmtime_store_limiter(store_, static_cast<int64_t>(limits_.memory_bytes),
                               program_->host->limits.table_elements, 1, 1, 1);
-  api_.wasmtime_context_set_epoch_deadline(context_, limits_.slice_ticks);
+  api_.wasmtime_context_set_epoch_deadline(context_, 1);
   api_.wasmtime_store_epoch_deadline_callback(store_, &Guest::on_deadline, this, nullptr);
 }
 
@@ -121,25 +122,19 @@ bool Guest::is_answered(void* environment) {
   return true;
 }
 
-// Runs on the guest's stack once its epoch deadline has passed. Ticks that passed while it was parked are not
-// its own, so the burst is measured from the poll that started it.
+// Runs on the guest's stack once its epoch deadline has passed. Ticks that passed while it was parked or
+// while the thread had no processor are not its own: the burst is measured in processor time.
 wasmtime_error_t* Guest::on_deadline(wasmtime_context_t*, void* data, uint64_t* delta, uint8_t* kind) {
   auto* guest = static_cast<Guest*>(data);
-  const uint64_t compute = guest->compute_nanoseconds_ + (compute_now() - guest->burst_start_compute_);
-  if (compute > guest->limits_.compute_nanoseconds) {
+  const uint64_t burst = compute_now() - guest->burst_start_compute_;
+  if (guest->compute_nanoseconds_ + burst > guest->limits_.compute_nanoseconds) {
     guest->limit_message_ = "compute time";
   } else if (wall_now() > guest->wall_deadline_) {
     guest->limit_message_ = "wall time";
   }
   if (guest->limit_message_ != nullptr) return guest->api_.wasmtime_error_new(guest->limit_message_);
-  const uint64_t elapsed = guest->program_->host->now_ticks() - guest->burst_start_tick_;
-  if (elapsed < guest->limits_.slice_ticks) {
-    *delta = guest->limits_.slice_ticks - elapsed;
-    *kind = kDeadlineContinue;
-  } else {
-    *delta = guest->limits_.slice_ticks;
-    *kind = kDeadlineYield;
-  }
+  *delta = 1;
+  *kind = burst < guest->slice_nanoseconds_ ? kDeadlineContinue : kDeadlineYield;
   return nullptr;
 }
 
@@ -266,7 +261,6 @@ Outcome Guest::poll() {
   if (mailbox_.full && !mailbox_.answered) throw Fault(FaultKind::kNative, "the guest waits for an answer");
   const Polling polling(&polling_);
   yielded_last_ = false;
-  burst_start_tick_ = program_->host->now_ticks();
   burst_start_compute_ = compute_now();
   Outcome outcome = Outcome::kYielded;
   for (;;) {

@@ -16,7 +16,7 @@ constexpr size_t kMaxArguments = 8;
 
 struct GuestLimits {
   uint64_t memory_bytes;
-  uint64_t slice_ticks;          // ticks of one burst before the guest yields
+  uint64_t slice_ticks;          // ticks of processor time after which a burst yields
   uint64_t compute_nanoseconds;  // processor time of the whole guest
   uint64_t wall_nanoseconds;     // time from its creation
 };
@@ -95,7 +95,7 @@ class Guest {
   wasmtime_val_t* import_results_ = nullptr;
   Phase phase_ = Phase::kInstantiate;
   const char* limit_message_ = nullptr;
-  uint64_t burst_start_tick_ = 0;
+  uint64_t slice_nanoseconds_ = 0;
   uint64_t burst_start_compute_ = 0;
   uint64_t compute_nanoseconds_ = 0;
   uint64_t wall_deadline_ = 0;

@@ -115,7 +115,6 @@ void Host::tick() {
       continue;
     }
     changed_.wait_for(lock, period);
-    ticks_.fetch_add(1, std::memory_order_relaxed);
     api.wasmtime_engine_increment_epoch(engine_);
   }
 }

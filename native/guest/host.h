@@ -2,7 +2,6 @@
 // It knows nothing of models, tenants or Python.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -33,7 +32,6 @@ class Host {
   const HostLimits limits;
   bool pooled() const { return pooled_; }
   wasm_engine_t* engine() const { return engine_; }
-  uint64_t now_ticks() const { return ticks_.load(std::memory_order_relaxed); }
 
   // The ticker runs only while guests are alive.
   void enter();
@@ -44,7 +42,6 @@ class Host {
 
   bool pooled_ = false;
   wasm_engine_t* engine_ = nullptr;
-  std::atomic<uint64_t> ticks_{0};
   std::mutex mutex_;
   std::condition_variable changed_;
   uint32_t alive_ = 0;

@@ -74,7 +74,6 @@ Program::Program(std::shared_ptr<Host> program_host, const uint8_t* bytes, size_
     if (declaration.kind == "memory" && declaration.name == "memory") {
       const wasm_memorytype_t* memory = api.wasm_externtype_as_memorytype_const(type);
       memory_is_64 = api.wasmtime_memorytype_is64(memory);
-      memory_minimum_pages = api.wasmtime_memorytype_minimum(memory);
     }
     exports.push_back(std::move(declaration));
   }

@@ -36,7 +36,6 @@ class Program {
   std::vector<Declaration> imports;
   std::vector<Declaration> exports;
   bool memory_is_64 = false;
-  uint64_t memory_minimum_pages = 0;
   wasmtime_instance_pre_t* prepared() const { return prepared_; }
 
  private:

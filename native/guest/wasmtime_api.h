@@ -172,7 +172,6 @@ using Finalizer = void (*)(void*);
   X(const wasm_valtype_vec_t*, wasm_functype_results, (const wasm_functype_t*))                            \
   X(uint8_t, wasm_valtype_kind, (const wasm_valtype_t*))                                                   \
   X(bool, wasmtime_memorytype_is64, (const wasm_memorytype_t*))                                            \
-  X(uint64_t, wasmtime_memorytype_minimum, (const wasm_memorytype_t*))                                     \
   X(wasmtime_linker_t*, wasmtime_linker_new, (wasm_engine_t*))                                             \
   X(void, wasmtime_linker_delete, (wasmtime_linker_t*))                                                    \
   X(void, wasmtime_linker_allow_shadowing, (wasmtime_linker_t*, bool))                                     \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -159,6 +160,21 @@ def test_a_closed_runtime_takes_nothing(model_path):
         tenant.generate("x")
     with pytest.raises(RequestError, match="closed"):
         manager.get_or_create_runtime_with_model("a", ModelConfig(model_path))
+
+
+def test_a_forgotten_runtime_ends_with_the_interpreter(model_path):
+    code = (
+        "from realm.config import EngineConfig, ModelConfig\n"
+        "from realm.runtime import RuntimeManager\n"
+        f"tenant = RuntimeManager(EngineConfig(threads=2)).get_or_create_runtime_with_model("
+        f"'a', ModelConfig({str(model_path)!r}))\n"
+        "stream = tenant.stream('x', max_tokens=1000, ignore_eos=True)\n"
+        "next(stream)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_response_tells_how_it_ended(tenant):

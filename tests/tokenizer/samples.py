@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 """Texts that tokenizers stumble over, and tiny vocabularies made by hand."""
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SAMPLES = {
     "greek": "Καλημέρα κόσμε ὄ ὦ",
     "russian": "Привет, мир! Ёлка съела щуку",
     "hebrew": "שָׁלוֹם עוֹלָם",
-    "code": "def f(x: int) -> int:\n\treturn x**2  # squared\n\n\nif __name__ == '__main__':\n    f(10)\n",
+    "code": "def f(x: int):\n\treturn x**2  # squared\n\n\nif __name__ == '__main__':\n    f(10)\n",
     "json": '{"a": [1, 2.5e-3, null], "b": {"c": "\\u00e9"}}',
     "html": "<html><td class='x'>1 &lt; 2</td></html></s><s>",
     "emoji": "👍🏽 👩‍👩‍👧‍👦 🏳️‍🌈 ❤️ 🇩🇪 😀😀😀",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import Sequence, Split
 
 from realm.errors import TokenizerError
 from realm.model.tokenizer import load_tokenizer
@@ -145,7 +147,7 @@ def test_a_character_without_tokens_is_refused() -> None:
     tokens[0xE9] = "<unused>"
     tokenizer = load_tokenizer(byte_level_metadata(tokens=tokens))
     assert tokenizer.decode(tokenizer.encode("hello ê")) == "hello ê"
-    with pytest.raises(TokenizerError, match=r"'é' \(U\+9000\)|U\+9000"):
+    with pytest.raises(TokenizerError, match=r"U\+9000"):
         tokenizer.encode("hello \u9000")
 
 
@@ -162,7 +164,8 @@ def test_long_runs_take_linear_time(pre: str, character: str) -> None:
     """A quadratic cut of 100,000 characters would take minutes."""
     tokenizer = load_tokenizer(byte_level_metadata(pre=pre))
     text = character * (100_000 // len(character)) + "."
-    assert tokenizer.decode(tokenizer.encode(text, parse_special=True)) == text
+    ids = tokenizer.encode(text, add_special=False, parse_special=True)
+    assert tokenizer.decode(ids) == text
 
 
 @pytest.mark.parametrize("pre", known_pre_tokenizers())
@@ -181,6 +184,15 @@ CUTS = {
     "deepseek-v3": ["it", "'s", " ", "202", "4", "  ", " ok", "\n\n", "!!"],
     "tekken": ["it", "'s", " ", "2", "0", "2", "4", "  ", " ok", "\n\n", "!!"],
 }
+
+
+@pytest.mark.parametrize("pre", CUTS)
+def test_words(pre: str) -> None:
+    cut = find_pre_tokenizer(pre)
+    assert cut is not None
+    stages = [Split(Regex(pattern), "isolated") for pattern in cut.patterns]
+    words = [word for word, _ in Sequence(stages).pre_tokenize_str("it's 2024   ok\n\n!!")]
+    assert words == CUTS[pre]
 
 
 def test_an_unknown_way_of_cutting_has_no_entry() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
+from realm.errors import TokenizerError
 from realm.gguf import open_gguf
 from realm.model.tokenizer import Tokenizer, load_tokenizer
 
@@ -89,9 +89,14 @@ def random_texts(seed: int, count: int) -> Iterator[str]:
 def test_smollm2_as_published(smollm2: tuple[Tokenizer, tokenizers.Tokenizer]) -> None:
     ours, published = smollm2
     for text in [*SAMPLES.values(), *random_texts(1, 2000)]:
-        if published.decode(published.encode(text).ids) != text:
-            continue  # a character that this vocabulary cannot write
-        assert ours.encode(text) == published.encode(text).ids, text
+        try:
+            ids = ours.encode(text)
+        except TokenizerError:
+            # The published one drops what this vocabulary cannot write; nothing else may differ.
+            assert published.decode(published.encode(text).ids) != text
+            continue
+        assert ids == published.encode(text).ids, text
+        assert ours.decode(ids) == text
 
 
 def test_smollm2_english(
@@ -104,27 +109,30 @@ def test_smollm2_english(
 
 
 def test_smollm2_chat(smollm2: tuple[Tokenizer, tokenizers.Tokenizer]) -> None:
-    ours, _ = smollm2
+    ours, published = smollm2
     prompt = "<|im_start|>user\nHi<|im_end|>\n"
-    assert ours.encode(prompt, parse_special=True) == [1, 4093, 198, 19302, 2, 198]
+    inside, newline = published.encode("user\nHi").ids, published.encode("\n").ids
+    assert ours.encode(prompt, parse_special=True) == [1, *inside, 2, *newline]
     assert not {0, 1, 2} & set(ours.encode(prompt))
     assert ours.end_of_generation_ids == {0, 2}
     assert (ours.bos_id, ours.eos_id, ours.unknown_id, ours.add_bos) == (1, 2, 0, False)
 
 
 def test_gemma_as_published(gemma3: tuple[Tokenizer, tokenizers.Tokenizer]) -> None:
+    """But for U+2581 in a text: beside a space SentencePiece takes both as one run of spaces."""
     ours, published = gemma3
-    encode = partial(ours.encode, add_special=False)
-    for text in [*SAMPLES.values(), *random_texts(2, 2000)]:
-        assert encode(text) == published.encode(text, add_special_tokens=False).ids, text
+    for sample in [*SAMPLES.values(), *random_texts(2, 2000)]:
+        text = sample.replace(SPACE, "")
+        assert ours.encode(text, add_special=False) == published.encode(text).ids, text
 
 
 def test_gemma_special(gemma3: tuple[Tokenizer, tokenizers.Tokenizer]) -> None:
-    ours, _ = gemma3
+    ours, published = gemma3
     assert (ours.bos_id, ours.eos_id, ours.unknown_id) == (2, 1, 3)
     assert ours.end_of_generation_ids == {1, 106}
     turn = "<start_of_turn>user\nHi<end_of_turn>\n"
-    assert ours.encode(turn, parse_special=True) == [2, 105, 2364, 107, 10979, 106, 107]
+    inside, newline = published.encode("user\nHi").ids, published.encode("\n").ids
+    assert ours.encode(turn, parse_special=True) == [2, 105, *inside, 106, *newline]
     assert not {105, 106} & set(ours.encode(turn))
 
 
@@ -132,9 +140,9 @@ def test_gemma_special(gemma3: tuple[Tokenizer, tokenizers.Tokenizer]) -> None:
 def test_round_trips_and_streams(name: str, request: pytest.FixtureRequest) -> None:
     ours: Tokenizer = request.getfixturevalue(name)[0]
     source = random.Random(3)
-    for text in SAMPLES.values():
-        plain = text.replace(SPACE, " ").replace("𐍈𐎀𓀀 𝔸 \U0001f9ff \U000e0041 \U0010fffd", "")
-        assert ours.decode(ours.encode(plain), skip_special=True) == plain
+    for name_of_sample in SAMPLES.keys() - {"rare planes", "surrounding"}:
+        text = SAMPLES[name_of_sample]
+        assert ours.decode(ours.encode(text), skip_special=True) == text
     for _ in range(300):
         ids = [source.randrange(ours.vocabulary_size) for _ in range(source.randrange(1, 40))]
         stream = ours.stream()

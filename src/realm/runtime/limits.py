@@ -14,7 +14,7 @@ class GuestLimits:
     """Limits of one request's guest.
 
     memory_bytes: linear memory, in whole WASM pages.
-    slice_ticks: ticks of the host's clock (1 ms each) that a burst may compute before it yields.
+    slice_ticks: ticks of the host's clock (1 ms each) of processor time after which a burst yields.
     compute_seconds: processor time of the guest's own code.
     wall_seconds: time from its start to its end, waiting included.
     sessions, models: open handles of each kind.
@@ -24,7 +24,7 @@ class GuestLimits:
     """
 
     memory_bytes: int = 64 << 20
-    slice_ticks: int = 2
+    slice_ticks: int = 1
     compute_seconds: float = 30.0
     wall_seconds: float = 900.0
     sessions: int = 16

@@ -63,7 +63,8 @@ class EngineLoop:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     def _post(self, action: Callable[[Job], None], job: Job, *, must_run: bool) -> None:
         with self._changed:

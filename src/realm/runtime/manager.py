@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
 
@@ -50,10 +51,10 @@ class RuntimeManager:
         if program is not None:
             self._compiled_program()
         self._engine = Engine(self._config)
-        self._loop = EngineLoop(self._engine, time.perf_counter, self._host_limits.guest_count)
-        self._parts = RuntimeParts(
-            self._engine, self._loop, self._compiled_program, time.perf_counter
-        )
+        loop = EngineLoop(self._engine, time.perf_counter, self._host_limits.guest_count)
+        # A forgotten manager must not leave a thread in native code when the interpreter ends.
+        self._stop = weakref.finalize(self, loop.close)
+        self._parts = RuntimeParts(self._engine, loop, self._compiled_program, time.perf_counter)
 
     @property
     def models(self) -> Mapping[str, StoredModel]:
@@ -110,7 +111,7 @@ class RuntimeManager:
             if self._is_closed:
                 return
             self._is_closed = True
-        self._loop.close()
+        self._stop()
 
     def __enter__(self) -> RuntimeManager:
         return self

@@ -64,7 +64,7 @@ class ChatTemplate:
             "bos_token": self._bos_token,
             "eos_token": self._eos_token,
         }
-        return self._template.render(context, now)
+        return self._template.render(context, len(messages), now)
 
 
 def _check_message(message: Mapping[str, object], index: int) -> object:

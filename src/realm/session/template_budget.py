@@ -13,11 +13,11 @@ from jinja2.runtime import Undefined
 
 from realm.errors import ChatTemplateError
 
-# Some seconds of work at most, and some tens of megabytes; the longest conversations that were
-# tried, with templates that look at every message for every message, need half of it.
+# For short conversations: a second or two of work at most, and some tens of megabytes.
 WORK_UNITS: Final = 40_000_000
 MADE_UNITS: Final = 8_000_000
 UNITS_PER_CHARACTER: Final = 64
+UNITS_PER_PAIR_OF_MESSAGES: Final = 256
 ELEMENT_UNITS: Final = 16
 STEP_UNITS: Final = 8
 CALL_UNITS: Final = 48
@@ -39,10 +39,14 @@ class Budget:
         self._made_left = made_units
 
     @classmethod
-    def for_input(cls, context: object) -> Budget:
-        """What a template needs for this input, many times over."""
+    def for_input(cls, context: object, message_count: int) -> Budget:
+        """What a template needs for this input, many times over.
+
+        Some published templates look at every message for every message.
+        """
         extra = UNITS_PER_CHARACTER * cls(2**62, 2**62).read(context)
-        return cls(WORK_UNITS + extra, MADE_UNITS + extra)
+        pairs = UNITS_PER_PAIR_OF_MESSAGES * message_count**2
+        return cls(WORK_UNITS + extra + pairs, MADE_UNITS + extra)
 
     def spend(self, units: int) -> None:
         """Pay for work; ChatTemplateError when nothing is left."""

@@ -62,9 +62,11 @@ class CompiledTemplate:
             raise ChatTemplateError(f"the chat template is malformed: {_reason(error)}") from None
         self._code: CodeType = code
 
-    def render(self, context: Mapping[str, object], now: datetime | None) -> str:
+    def render(
+        self, context: Mapping[str, object], message_count: int, now: datetime | None
+    ) -> str:
         """The text for this context. Raises ChatTemplateError."""
-        sandbox = _Sandbox(Budget.for_input(context))
+        sandbox = _Sandbox(Budget.for_input(context, message_count))
         functions: dict[str, Callable[..., object]] = {"raise_exception": _raise_exception}
         if now is not None:
             functions["strftime_now"] = _clock(sandbox.budget, now)

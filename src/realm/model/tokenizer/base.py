@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from realm.errors import TokenizerError
@@ -174,8 +175,7 @@ class Tokenizer(ABC):
 def byte_of(text: str, token_id: int) -> int:
     """The byte that a token named `<0x1F>` stands for; TokenizerError if it is not so named."""
     if len(text) == 6 and text.startswith("<0x") and text.endswith(">"):
-        try:
-            return int(text[3:5], 16)
-        except ValueError:
-            pass
+        with suppress(ValueError):
+            (byte,) = bytes.fromhex(text[3:5])
+            return byte
     raise TokenizerError(f"token {token_id} is a byte token named {text!r}, not <0x00> .. <0xFF>")

@@ -70,12 +70,12 @@ def _model(metadata: Mapping[str, object], vocabulary: Vocabulary, add_space: bo
         raise TokenizerError(f"{PREFIX}scores holds a value that is not finite")
     kinds = bytearray(vocabulary.kinds)
     unknown_id = _mark_unknown(vocabulary, kinds)
-    pieces = _pieces(vocabulary, bytes(kinds), scores.astype("<f4").tobytes())
-    if unknown_id == len(vocabulary):
-        pieces.append(_piece(f"{HIDDEN}unknown".encode(), bytes(4), TokenKind.UNKNOWN))
     byte_count = kinds.count(TokenKind.BYTE)
     if byte_count not in (0, 256):
         raise TokenizerError(f"{PREFIX}token_type has {byte_count} byte tokens, not 0 or 256")
+    pieces = _pieces(vocabulary, bytes(kinds), scores.astype("<f4").tobytes())
+    if unknown_id == len(vocabulary):
+        pieces.append(_piece(f"{HIDDEN}unknown".encode(), bytes(4), TokenKind.UNKNOWN))
     trainer = _number(3, _MODEL_TYPE_BPE) + _number(35, byte_count == 256)
     trainer += _number(40, unknown_id) + b"".join(_number(field, -1) for field in (41, 42, 43))
     normalizer = _text(1, b"identity") + _number(3, add_space) + _number(4, False)
