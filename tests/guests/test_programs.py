@@ -42,7 +42,7 @@ def test_the_committed_program_fits_the_contract(host, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_path_of_a_machine_is_inside(name):
     wasm = BUILD.TARGETS[name][1].read_bytes()
-    for part in (b".c\0", b"/home", b"/tmp", b"/root", b"/work", b"zig", b"clang"):
+    for part in (b".c\0", b"/home", b"/tmp", b"/usr", b"clang", str(GUESTS).encode()):
         assert part not in wasm
 
 

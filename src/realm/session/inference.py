@@ -44,7 +44,7 @@ class InferenceSession:
         self._end_ids = frozenset(options.stop_token_ids)
         if not options.ignore_eos:
             self._end_ids |= model.tokenizer.end_of_generation_ids
-        self._decoder = model.tokenizer.stream(skip_special=True)
+        self._decoder = model.tokenizer.stream(skip_special=True, continuation=True)
         self._stop = StopMatcher(options.stop)
         self._token_ids: list[int] = []
         self.finish_reason = ""
