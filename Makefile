@@ -18,30 +18,28 @@ $(STAMPS)/build: $(STAMPS)/tools CMakeLists.txt $(wildcard native/*/*.cpp native
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[hub]"
 	@touch $@
 
-$(STAMPS)/test: $(STAMPS)/build
+# What the tests and checks need besides; torch by itself first, so that nothing pulls another build of it.
+$(STAMPS)/develop: $(STAMPS)/build
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[hub,test]"
-	@touch $@
-
-$(STAMPS)/check: $(STAMPS)/build
-	$(BIN)/pip install --quiet --disable-pip-version-check "ruff>=0.17" "mypy>=2.4" "import-linter>=2.16" "clang-format>=23"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[hub,test,check]"
 	@touch $@
 
 demo: build
 	$(BIN)/realm demo
 
-test: $(STAMPS)/test
+test: $(STAMPS)/develop
 	$(BIN)/python -m pytest
 
-check: $(STAMPS)/check
-	$(BIN)/ruff format --check src tests attacks benchmarks
-	$(BIN)/ruff check src tests attacks benchmarks
+check: $(STAMPS)/develop
+	$(BIN)/ruff format --check src tests attacks benchmarks guests
+	$(BIN)/ruff check src tests attacks benchmarks guests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/clang-format --dry-run --Werror native/*/*.cpp native/*/*.h
+	$(BIN)/clang-format --dry-run --Werror native/*/*.cpp native/*/*.h native/*/*.inc
+	$(BIN)/python guests/build.py --check
 
 # The native core under the address and undefined behaviour sanitizers, without the real models.
-sanitize: $(STAMPS)/test
+sanitize: $(STAMPS)/develop
 	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=Release -DREALM_SANITIZE=ON \
 		-DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python \
 		-Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir) > /dev/null
@@ -52,10 +50,14 @@ sanitize: $(STAMPS)/test
 		PYTHONPATH=build/sanitize/tree $(BIN)/python -m pytest -p no:cacheprovider \
 		tests/native tests/engine tests/memory -k "not real_models"
 
-format: $(STAMPS)/check
-	$(BIN)/ruff format src tests attacks benchmarks
-	$(BIN)/ruff check --fix src tests attacks benchmarks
-	$(BIN)/clang-format -i native/*/*.cpp native/*/*.h
+format: $(STAMPS)/develop
+	$(BIN)/ruff format src tests attacks benchmarks guests
+	$(BIN)/ruff check --fix src tests attacks benchmarks guests
+	$(BIN)/clang-format -i native/*/*.cpp native/*/*.h native/*/*.inc
+
+# The committed WASM programs, from their sources.
+guests: $(STAMPS)/develop
+	$(BIN)/python guests/build.py
 
 bench: build
 	$(BIN)/python benchmarks/compare.py

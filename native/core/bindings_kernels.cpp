@@ -35,8 +35,8 @@ PackedMatrix packed(int ggml_type, const Bytes& data, int rows, int columns, Are
 }
 
 // values [n, columns] x matrix [rows, columns] transposed: float32 [n, rows], quantised as in a step.
-auto product(const std::string& instruction_set, int ggml_type, const Bytes& data, int rows,
-             int columns, const Rows& values) {
+auto product(const std::string& instruction_set, int ggml_type, const Bytes& data, int rows, int columns,
+             const Rows& values) {
   const KernelTable& kernels = table(instruction_set);
   require(static_cast<int>(values.shape(1)) == columns, "values have another number of columns");
   Arena arena;
@@ -57,7 +57,8 @@ auto product(const std::string& instruction_set, int ggml_type, const Bytes& dat
   float* out;
   auto result = matrix_of(static_cast<size_t>(count), static_cast<size_t>(rows), &out);
   for (int r = 0; r < count; r++)
-    std::memcpy(out + static_cast<ptrdiff_t>(r) * rows, padded.data() + static_cast<ptrdiff_t>(r) * matrix.groups * kGroupRows,
+    std::memcpy(out + static_cast<ptrdiff_t>(r) * rows,
+                padded.data() + static_cast<ptrdiff_t>(r) * matrix.groups * kGroupRows,
                 static_cast<size_t>(rows) * sizeof(float));
   return result;
 }
@@ -78,8 +79,8 @@ auto rms_norm(const std::string& instruction_set, const Rows& values, const Vect
   float* out;
   auto result = matrix_of(values.shape(0), values.shape(1), &out);
   for (size_t r = 0; r < values.shape(0); r++)
-    kernels.rms_norm(values.data() + r * values.shape(1), weight.data(), static_cast<int>(values.shape(1)), epsilon,
-                     out + r * values.shape(1));
+    kernels.rms_norm(values.data() + r * values.shape(1), weight.data(), static_cast<int>(values.shape(1)),
+                     epsilon, out + r * values.shape(1));
   return result;
 }
 
@@ -110,7 +111,8 @@ auto attention(const std::string& instruction_set, const Rows& queries, const Ro
   std::vector<int32_t> order;
   for (int p = 0; p < pages; p++) order.push_back(pages - 1 - p);  // pages need not stand in order
   for (int t = 0; t < tokens; t++) {
-    uint16_t* page = pool.data() + static_cast<size_t>(order[static_cast<size_t>(t / kPageTokens)]) * 2 * plane;
+    uint16_t* page =
+        pool.data() + static_cast<size_t>(order[static_cast<size_t>(t / kPageTokens)]) * 2 * plane;
     kernels.store_key(keys.data() + static_cast<ptrdiff_t>(t) * dim, dim, t % kPageTokens, page);
     kernels.store_value(values.data() + static_cast<ptrdiff_t>(t) * dim, dim, t % kPageTokens, page + plane);
   }
@@ -136,12 +138,13 @@ auto attention(const std::string& instruction_set, const Rows& queries, const Ro
   return result;
 }
 
-int sample_one(const std::string& instruction_set, const Vector& logits, float temperature, int top_k, float top_p,
-               float min_p, uint64_t seed, int64_t position) {
+int sample_one(const std::string& instruction_set, const Vector& logits, float temperature, int top_k,
+               float top_p, float min_p, uint64_t seed, int64_t position) {
   std::vector<float> values(logits.data(), logits.data() + logits.size());
   require(!values.empty(), "no logits");
   SamplerScratch scratch;
-  const SamplingRow row{temperature, top_p, min_p, 1.0f, 0.0f, 0.0f, top_k, seed, position, nullptr, 0, 0, true};
+  const SamplingRow row{temperature, top_p,    min_p,   1.0f, 0.0f, 0.0f, top_k,
+                        seed,        position, nullptr, 0,    0,    true};
   return sample(table(instruction_set), values.data(), static_cast<int>(values.size()), row, scratch);
 }
 
@@ -167,7 +170,8 @@ double measure_bandwidth(int threads, size_t bytes) {
         },
         0);
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-    const double rate = static_cast<double>(share * static_cast<size_t>(threads) * sizeof(uint64_t)) / elapsed.count();
+    const double rate =
+        static_cast<double>(share * static_cast<size_t>(threads) * sizeof(uint64_t)) / elapsed.count();
     if (pass > 0 && rate > best) best = rate;
   }
   return best;
@@ -183,14 +187,15 @@ void bind_kernels(nb::module_& module) {
     Form form;
     return form_of(ggml_type, &form);
   });
-  module.def("product", &product, "instruction_set"_a, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a, "values"_a);
+  module.def("product", &product, "instruction_set"_a, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a,
+             "values"_a);
   module.def("unpacked", &unpacked, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a);
   module.def("rms_norm", &rms_norm, "instruction_set"_a, "values"_a, "weight"_a, "epsilon"_a);
   module.def("gate", &gate, "instruction_set"_a, "kind"_a, "gates"_a, "ups"_a);
-  module.def("attention", &attention, "instruction_set"_a, "queries"_a, "keys"_a, "values"_a, "first_position"_a,
-             "window"_a, "softcap"_a);
-  module.def("sample", &sample_one, "instruction_set"_a, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a,
-             "seed"_a, "position"_a);
+  module.def("attention", &attention, "instruction_set"_a, "queries"_a, "keys"_a, "values"_a,
+             "first_position"_a, "window"_a, "softcap"_a);
+  module.def("sample", &sample_one, "instruction_set"_a, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a,
+             "min_p"_a, "seed"_a, "position"_a);
   module.def("measure_bandwidth", &measure_bandwidth, "threads"_a, "bytes"_a);
 }
 

@@ -1,5 +1,5 @@
-// Team, Transformer and CachePool for Python: shapes, indices and types are checked here, the GIL is released, then
-// the core is called.
+// Team, Transformer and CachePool for Python: shapes, indices and types are checked here, the GIL is
+// released, then the core is called.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -52,7 +52,8 @@ void add_layer(Transformer& model, const Vector& attention_norm, const Vector& f
                const std::vector<PackedMatrix>& qkv, const PackedMatrix& output, const PackedMatrix& gate,
                const PackedMatrix& up, const PackedMatrix& down, int rope, int window,
                const OptionalVector& post_attention_norm, const OptionalVector& post_ffn_norm,
-               const OptionalVector& query_norm, const OptionalVector& key_norm, const OptionalVector& qkv_bias) {
+               const OptionalVector& query_norm, const OptionalVector& key_norm,
+               const OptionalVector& qkv_bias) {
   const TransformerShape& s = model.shape_;
   const int attended = s.heads * s.head_dim, cached = s.kv_heads * s.head_dim;
   LayerWeights layer;
@@ -99,8 +100,9 @@ void check_shape(const TransformerShape& s) {
 using Int32s = Array<const int32_t, nb::ndim<1>>;
 using Int32Rows = Array<const int32_t, nb::ndim<2>>;
 
-// What the rows of logits are for: floats [rows, 6] = temperature, top_p, min_p, repetition, presence, frequency;
-// integers [rows, 7] = draw (0 or 1), top_k, seed, position, history offset, history count, prompt count.
+// What the rows of logits are for: floats [rows, 6] = temperature, top_p, min_p, repetition, presence,
+// frequency; integers [rows, 7] = draw (0 or 1), top_k, seed, position, history offset, history count, prompt
+// count.
 struct Draws {
   std::optional<Rows> floats;
   std::optional<Array<const int64_t, nb::ndim<2>>> integers;
@@ -111,8 +113,10 @@ void read_draws(const Draws& draws, StepInput& input) {
   if (!draws.integers) return;
   const size_t count = input.logit_rows.size();
   require(draws.floats && draws.history, "sampling needs floats, integers and history together");
-  require(draws.floats->shape(0) == count && draws.floats->shape(1) == 6, "sampling floats must be [rows, 6]");
-  require(draws.integers->shape(0) == count && draws.integers->shape(1) == 7, "sampling integers must be [rows, 7]");
+  require(draws.floats->shape(0) == count && draws.floats->shape(1) == 6,
+          "sampling floats must be [rows, 6]");
+  require(draws.integers->shape(0) == count && draws.integers->shape(1) == 7,
+          "sampling integers must be [rows, 7]");
   const int64_t history_size = static_cast<int64_t>(draws.history->size());
   for (size_t i = 0; i < count; i++) {
     const float* f = draws.floats->data() + 6 * i;
@@ -144,9 +148,10 @@ void check_segments(const Transformer& model, const StepInput& input, const Cach
 
 nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     Transformer& model, CachePool& pool, Team& team, std::optional<Int32s> tokens, std::optional<Rows> hidden,
-    const Int32Rows& page_table, const Int32Rows& segments, int layer_begin, int layer_end, const Int32s& logit_rows,
-    std::optional<Rows> sampling_floats, std::optional<Array<const int64_t, nb::ndim<2>>> sampling_integers,
-    std::optional<Int32s> history, std::optional<Array<float, nb::ndim<2>>> hidden_out) {
+    const Int32Rows& page_table, const Int32Rows& segments, int layer_begin, int layer_end,
+    const Int32s& logit_rows, std::optional<Rows> sampling_floats,
+    std::optional<Array<const int64_t, nb::ndim<2>>> sampling_integers, std::optional<Int32s> history,
+    std::optional<Array<float, nb::ndim<2>>> hidden_out) {
   StepInput input;
   require(tokens.has_value() != hidden.has_value(), "a step takes tokens or hidden states");
   const int layer_count = static_cast<int>(model.layers_.size());
@@ -157,9 +162,11 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
   if (tokens) {
     input.tokens = tokens->data();
     for (size_t i = 0; i < rows; i++)
-      require(input.tokens[i] >= 0 && input.tokens[i] < model.shape_.vocabulary, "a token id is out of the vocabulary");
+      require(input.tokens[i] >= 0 && input.tokens[i] < model.shape_.vocabulary,
+              "a token id is out of the vocabulary");
   } else {
-    require(static_cast<int>(hidden->shape(1)) == model.shape_.hidden, "hidden states have another size than the model");
+    require(static_cast<int>(hidden->shape(1)) == model.shape_.hidden,
+            "hidden states have another size than the model");
     input.hidden = hidden->data();
   }
   if (hidden_out) {
@@ -176,8 +183,10 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     const int32_t* s = segments.data() + 3 * i;
     input.segments.push_back({s[0], s[1], s[2]});
   }
-  if (layer_begin < layer_end) check_segments(model, input, pool, static_cast<int>(page_table.shape(0)));
-  else input.segments.clear();
+  if (layer_begin < layer_end)
+    check_segments(model, input, pool, static_cast<int>(page_table.shape(0)));
+  else
+    input.segments.clear();
   for (size_t i = 0; i < logit_rows.shape(0); i++) {
     const int32_t r = logit_rows.data()[i];
     require(r >= 0 && r < input.rows, "a row of logits is out of range");
@@ -198,7 +207,8 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
 
 nb::ndarray<nb::numpy, float, nb::ndim<2>> logits(const Transformer& model, int begin, int end) {
   require(0 <= begin && begin <= end && end <= model.logit_row_count(), "logit rows out of range");
-  const size_t count = static_cast<size_t>(end - begin), vocabulary = static_cast<size_t>(model.shape_.vocabulary);
+  const size_t count = static_cast<size_t>(end - begin),
+               vocabulary = static_cast<size_t>(model.shape_.vocabulary);
   auto* values = new float[count * vocabulary + 1];
   nb::capsule owner(values, [](void* p) noexcept { delete[] static_cast<float*>(p); });
   for (size_t i = 0; i < count; i++)
@@ -212,25 +222,27 @@ nb::ndarray<nb::numpy, float, nb::ndim<2>> logits(const Transformer& model, int 
 
 void bind_transformer(nb::module_& module) {
   nb::class_<Team>(module, "Team")
-      .def("__init__",
-           [](Team* self, int size) {
-             require(size >= 1 && size <= 1024, "a team has 1 to 1024 threads");
-             new (self) Team(size);
-           },
-           "size"_a)
+      .def(
+          "__init__",
+          [](Team* self, int size) {
+            require(size >= 1 && size <= 1024, "a team has 1 to 1024 threads");
+            new (self) Team(size);
+          },
+          "size"_a)
       .def_prop_ro("size", &Team::size);
   nb::class_<PackedMatrix>(module, "Matrix")
       .def_ro("rows", &PackedMatrix::rows)
       .def_ro("columns", &PackedMatrix::columns)
       .def_prop_ro("bytes", &PackedMatrix::bytes);
   nb::class_<CachePool>(module, "CachePool")
-      .def("__init__",
-           [](CachePool* self, const Transformer& model, int page_count) {
-             require(page_count > 0, "a pool needs pages");
-             require(!model.layers_.empty(), "the model has no layers yet");
-             new (self) CachePool(model.page_bytes(), page_count);
-           },
-           "model"_a, "page_count"_a)
+      .def(
+          "__init__",
+          [](CachePool* self, const Transformer& model, int page_count) {
+            require(page_count > 0, "a pool needs pages");
+            require(!model.layers_.empty(), "the model has no layers yet");
+            new (self) CachePool(model.page_bytes(), page_count);
+          },
+          "model"_a, "page_count"_a)
       .def_prop_ro("page_bytes", &CachePool::page_bytes)
       .def_prop_ro("page_count", &CachePool::page_count)
       .def("release",
@@ -239,53 +251,68 @@ void bind_transformer(nb::module_& module) {
              self.release(page);
            })
       .def("copy", [](CachePool& self, int from, int to) {
-        require(from >= 0 && from < self.page_count() && to >= 0 && to < self.page_count(), "no page of this number");
+        require(from >= 0 && from < self.page_count() && to >= 0 && to < self.page_count(),
+                "no page of this number");
         self.copy(from, to);
       });
   nb::class_<Transformer>(module, "Transformer")
-      .def("__init__",
-           [](Transformer* self, const std::string& instruction_set, int hidden, int heads, int kv_heads, int head_dim,
-              int ffn, int vocabulary, float epsilon, float embedding_scale, float attention_scale,
-              float attention_softcap, float logit_softcap, int gate) {
-             const TransformerShape shape{hidden,          heads,           kv_heads,          head_dim,
-                                          ffn,             vocabulary,      epsilon,           embedding_scale,
-                                          attention_scale, attention_softcap, logit_softcap, static_cast<Gate>(gate)};
-             check_shape(shape);
-             require(gate == 0 || gate == 1, "no gate of this number");
-             const KernelTable* kernels = kernels_for(instruction_set.c_str());
-             if (!kernels) refuse("this processor cannot run the instruction set '" + instruction_set + "'");
-             new (self) Transformer(shape, *kernels);
-           },
-           nb::kw_only(), "instruction_set"_a, "hidden"_a, "heads"_a, "kv_heads"_a, "head_dim"_a, "ffn"_a,
-           "vocabulary"_a, "epsilon"_a, "embedding_scale"_a, "attention_scale"_a, "attention_softcap"_a,
-           "logit_softcap"_a, "gate"_a)
+      .def(
+          "__init__",
+          [](Transformer* self, const std::string& instruction_set, int hidden, int heads, int kv_heads,
+             int head_dim, int ffn, int vocabulary, float epsilon, float embedding_scale,
+             float attention_scale, float attention_softcap, float logit_softcap, int gate) {
+            const TransformerShape shape{hidden,
+                                         heads,
+                                         kv_heads,
+                                         head_dim,
+                                         ffn,
+                                         vocabulary,
+                                         epsilon,
+                                         embedding_scale,
+                                         attention_scale,
+                                         attention_softcap,
+                                         logit_softcap,
+                                         static_cast<Gate>(gate)};
+            check_shape(shape);
+            require(gate == 0 || gate == 1, "no gate of this number");
+            const KernelTable* kernels = kernels_for(instruction_set.c_str());
+            if (!kernels) refuse("this processor cannot run the instruction set '" + instruction_set + "'");
+            new (self) Transformer(shape, *kernels);
+          },
+          nb::kw_only(), "instruction_set"_a, "hidden"_a, "heads"_a, "kv_heads"_a, "head_dim"_a, "ffn"_a,
+          "vocabulary"_a, "epsilon"_a, "embedding_scale"_a, "attention_scale"_a, "attention_softcap"_a,
+          "logit_softcap"_a, "gate"_a)
       .def("pack", &pack, "team"_a, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a, nb::rv_policy::move)
-      .def("add_rope",
-           [](Transformer& self, const Array<const double, nb::ndim<1>>& inverse_frequencies, float magnitude,
-              bool interleaved) {
-             require(inverse_frequencies.size() > 0 &&
-                         2 * inverse_frequencies.size() <= static_cast<size_t>(self.shape_.head_dim),
-                     "a rope rotates at most the head size");
-             self.ropes_.push_back({{inverse_frequencies.data(), inverse_frequencies.data() + inverse_frequencies.size()},
-                                    magnitude,
-                                    interleaved});
-           },
-           "inverse_frequencies"_a, "magnitude"_a, "interleaved"_a)
-      .def("add_layer", &add_layer, nb::kw_only(), "attention_norm"_a, "ffn_norm"_a, "qkv"_a, "output"_a, "gate"_a,
-           "up"_a, "down"_a, "rope"_a, "window"_a, "post_attention_norm"_a = nb::none(), "post_ffn_norm"_a = nb::none(),
-           "query_norm"_a = nb::none(), "key_norm"_a = nb::none(), "qkv_bias"_a = nb::none())
+      .def(
+          "add_rope",
+          [](Transformer& self, const Array<const double, nb::ndim<1>>& inverse_frequencies, float magnitude,
+             bool interleaved) {
+            require(inverse_frequencies.size() > 0 &&
+                        2 * inverse_frequencies.size() <= static_cast<size_t>(self.shape_.head_dim),
+                    "a rope rotates at most the head size");
+            self.ropes_.push_back(
+                {{inverse_frequencies.data(), inverse_frequencies.data() + inverse_frequencies.size()},
+                 magnitude,
+                 interleaved});
+          },
+          "inverse_frequencies"_a, "magnitude"_a, "interleaved"_a)
+      .def("add_layer", &add_layer, nb::kw_only(), "attention_norm"_a, "ffn_norm"_a, "qkv"_a, "output"_a,
+           "gate"_a, "up"_a, "down"_a, "rope"_a, "window"_a, "post_attention_norm"_a = nb::none(),
+           "post_ffn_norm"_a = nb::none(), "query_norm"_a = nb::none(), "key_norm"_a = nb::none(),
+           "qkv_bias"_a = nb::none())
       .def("set_embedding",
            [](Transformer& self, const PackedMatrix& matrix) {
              check_matrix(matrix, self.shape_.vocabulary, self.shape_.hidden, "embedding");
              self.embedding_ = matrix;
            })
-      .def("set_head",
-           [](Transformer& self, const PackedMatrix& matrix, const Vector& final_norm) {
-             check_matrix(matrix, self.shape_.vocabulary, self.shape_.hidden, "head");
-             self.final_norm_ = copy(final_norm, self.shape_.hidden, "final_norm");
-             self.head_ = matrix;
-           },
-           "matrix"_a, "final_norm"_a)
+      .def(
+          "set_head",
+          [](Transformer& self, const PackedMatrix& matrix, const Vector& final_norm) {
+            check_matrix(matrix, self.shape_.vocabulary, self.shape_.hidden, "head");
+            self.final_norm_ = copy(final_norm, self.shape_.hidden, "final_norm");
+            self.head_ = matrix;
+          },
+          "matrix"_a, "final_norm"_a)
       .def("step", &step, "pool"_a, "team"_a, nb::kw_only(), "tokens"_a = nb::none(), "hidden"_a = nb::none(),
            "page_table"_a, "segments"_a, "layer_begin"_a, "layer_end"_a, "logit_rows"_a,
            "sampling_floats"_a = nb::none(), "sampling_integers"_a = nb::none(), "history"_a = nb::none(),

@@ -1,4 +1,5 @@
-// GGUF blocks in, packed groups out. Block layouts: ggml's GGUF specification (docs/gguf.md) and quantization types.
+// GGUF blocks in, packed groups out. Block layouts: ggml's GGUF specification (docs/gguf.md) and quantization
+// types.
 #include "formats.h"
 
 #include <sys/mman.h>
@@ -131,7 +132,9 @@ const Source* source_of(int ggml_type) {
 int bits_of(Form form) {
   return form == Form::kQ8 ? 8 : form == Form::kQ6 ? 6 : form == Form::kQ5 || form == Form::kQ5Min ? 5 : 4;
 }
-size_t plane_bytes(Form form) { return form == Form::kQ8 ? 512 : 256 + 64 * static_cast<size_t>(bits_of(form) - 4); }
+size_t plane_bytes(Form form) {
+  return form == Form::kQ8 ? 512 : 256 + 64 * static_cast<size_t>(bits_of(form) - 4);
+}
 bool has_minimum(Form form) { return form == Form::kQ4Min || form == Form::kQ5Min; }
 
 // Writes one row's quants into the planes of a group's block (the inverse of kernels.inc's part<J>).
@@ -161,7 +164,8 @@ uint8_t quant_at(Form form, const uint8_t* block, int lane, int c) {
   if (form == Form::kQ8) return block[64 * j + byte];
   uint8_t q = (block[64 * (j % 4) + byte] >> (j < 4 ? 0 : 4)) & 15;
   if (bits_of(form) == 5) q |= static_cast<uint8_t>(((block[256 + byte] >> j) & 1) << 4);
-  if (bits_of(form) == 6) q |= static_cast<uint8_t>(((block[256 + 64 * (j / 4) + byte] >> (2 * (j % 4))) & 3) << 4);
+  if (bits_of(form) == 6)
+    q |= static_cast<uint8_t>(((block[256 + 64 * (j / 4) + byte] >> (2 * (j % 4))) & 3) << 4);
   return q;
 }
 
@@ -183,7 +187,8 @@ size_t row_bytes(int ggml_type, int columns) {
 
 bool make_matrix(int ggml_type, int rows, int columns, size_t bytes, Arena& arena, PackedMatrix* matrix) {
   const size_t stride = row_bytes(ggml_type, columns);
-  if (rows <= 0 || stride == 0 || bytes / stride != static_cast<size_t>(rows) || bytes % stride != 0) return false;
+  if (rows <= 0 || stride == 0 || bytes / stride != static_cast<size_t>(rows) || bytes % stride != 0)
+    return false;
   form_of(ggml_type, &matrix->form);
   matrix->rows = rows;
   matrix->columns = columns;
@@ -224,7 +229,8 @@ void unpack_row(const PackedMatrix& m, int row, float* out) {
   const uint8_t* group = m.group(row / kGroupRows);
   if (!is_quantized(m.form)) {
     for (int c = 0; c < m.columns; c++) {
-      const uint8_t* p = group + (static_cast<size_t>(c) * kGroupRows + static_cast<size_t>(lane)) * float_bytes(m.form);
+      const uint8_t* p =
+          group + (static_cast<size_t>(c) * kGroupRows + static_cast<size_t>(lane)) * float_bytes(m.form);
       if (m.form == Form::kF32) {
         std::memcpy(out + c, p, 4);
       } else if (m.form == Form::kF16) {
@@ -273,7 +279,7 @@ uint16_t float_to_half(float value) {
   bits &= 0x7fffffff;
   if (bits > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00 | ((bits >> 13) & 0x1ff));
   if (bits >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7c00);  // rounds to infinity
-  if (bits < 0x38800000) {                                             // below the smallest normal half
+  if (bits < 0x38800000) {                                              // below the smallest normal half
     float magnitude;
     std::memcpy(&magnitude, &bits, 4);
     const float shifted = magnitude + 0.5f;  // the addition rounds to multiples of 2 ** -24, to even on ties
@@ -294,7 +300,8 @@ uint8_t* Arena::allocate(size_t bytes) {
   bytes = (bytes + 63) / 64 * 64;
   if (pieces_.empty() || pieces_.back().size - pieces_.back().used < bytes) {
     const size_t size = std::max<size_t>(bytes, size_t{256} << 20);
-    void* base = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* base =
+        mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
     madvise(base, size, MADV_HUGEPAGE);

@@ -31,29 +31,36 @@ inline bool is_quantized(Form form) { return static_cast<int>(form) <= static_ca
 // Bytes that one group of 16 rows takes for one block of 32 columns (quantized forms).
 constexpr size_t block_bytes(Form form) {
   switch (form) {
-    case Form::kQ4: return 256 + 32;
-    case Form::kQ4Min: return 256 + 64;
-    case Form::kQ5: return 256 + 64 + 32;
-    case Form::kQ5Min: return 256 + 64 + 64;
-    case Form::kQ6: return 256 + 128 + 64;
-    case Form::kQ8: return 512 + 32;
-    default: return 0;
+    case Form::kQ4:
+      return 256 + 32;
+    case Form::kQ4Min:
+      return 256 + 64;
+    case Form::kQ5:
+      return 256 + 64 + 32;
+    case Form::kQ5Min:
+      return 256 + 64 + 64;
+    case Form::kQ6:
+      return 256 + 128 + 64;
+    case Form::kQ8:
+      return 512 + 32;
+    default:
+      return 0;
   }
 }
 
 // Eight rows of activations, 32 columns: what one step of the integer kernels eats.
 struct alignas(64) ActivationBlock {
   int8_t quants[kTileRows][kBlockColumns];
-  float scale[kTileRows];                // value = scale * quant
-  float scaled_sum[kTileRows];           // scale * sum of the quants
-  int32_t negative_sum[2][kTileRows];    // minus the sum of columns 0..15 and 16..31
+  float scale[kTileRows];              // value = scale * quant
+  float scaled_sum[kTileRows];         // scale * sum of the quants
+  int32_t negative_sum[2][kTileRows];  // minus the sum of columns 0..15 and 16..31
 };
 
 struct PackedMatrix {
   Form form = Form::kF32;
-  int rows = 0;         // outputs, without padding
-  int columns = 0;      // inputs
-  int groups = 0;       // ceil(rows / 16)
+  int rows = 0;     // outputs, without padding
+  int columns = 0;  // inputs
+  int groups = 0;   // ceil(rows / 16)
   size_t group_bytes = 0;
   uint8_t* data = nullptr;
 
@@ -81,8 +88,8 @@ class Arena {
 bool form_of(int ggml_type, Form* form);
 // Bytes of `columns` values of a GGML block type; 0 when columns do not divide into blocks.
 size_t row_bytes(int ggml_type, int columns);
-// A matrix of this block type with memory of the arena, not filled yet. false: the type cannot run, the columns do
-// not divide into blocks, or `bytes` is not what rows and columns say.
+// A matrix of this block type with memory of the arena, not filled yet. false: the type cannot run, the
+// columns do not divide into blocks, or `bytes` is not what rows and columns say.
 bool make_matrix(int ggml_type, int rows, int columns, size_t bytes, Arena& arena, PackedMatrix* matrix);
 // Packs groups [begin, end) of a row-major GGUF tensor.
 void pack_groups(int ggml_type, const uint8_t* source, PackedMatrix& matrix, int begin, int end);

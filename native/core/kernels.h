@@ -14,7 +14,7 @@ constexpr int kMaxQueries = 12;  // queries that share one pass over a page
 
 // Activations of `rows` rows as every product reads them; quants come in blocks of eight rows.
 struct Activations {
-  const float* values;            // [rows][value_stride]
+  const float* values;  // [rows][value_stride]
   ptrdiff_t value_stride;
   const ActivationBlock* blocks;  // [ceil(rows / 8)][columns / 32]
   int rows;
@@ -28,11 +28,11 @@ struct AttentionTile {
   int first[kMaxQueries];             // first visible position
   int last[kMaxQueries];              // last visible position
   int query_count;
-  const int32_t* pages;               // page numbers of the sequence
-  const uint8_t* pool;                // page 0
+  const int32_t* pages;  // page numbers of the sequence
+  const uint8_t* pool;   // page 0
   size_t page_bytes, key_offset, value_offset;
   int head_dim;
-  float softcap;                      // 0: none
+  float softcap;  // 0: none
 };
 
 enum class Gate : int { kSilu = 0, kGeluTanh = 1 };

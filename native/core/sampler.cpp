@@ -37,7 +37,8 @@ void penalize(float* logits, int vocabulary, const SamplingRow& row) {
 
 }  // namespace
 
-int sample(const KernelTable& kernels, float* logits, int vocabulary, const SamplingRow& row, SamplerScratch& scratch) {
+int sample(const KernelTable& kernels, float* logits, int vocabulary, const SamplingRow& row,
+           SamplerScratch& scratch) {
   penalize(logits, vocabulary, row);
   const int best = kernels.argmax(logits, vocabulary);
   if (row.temperature == 0.0f || row.top_k == 1) return best;
@@ -74,7 +75,8 @@ int sample(const KernelTable& kernels, float* logits, int vocabulary, const Samp
     }
     float mass = 0.0f;
     size_t count = 0;
-    while (count < kept.size() && mass < row.top_p * total) mass += weights[static_cast<size_t>(kept[count++])];
+    while (count < kept.size() && mass < row.top_p * total)
+      mass += weights[static_cast<size_t>(kept[count++])];
     kept.resize(std::max<size_t>(count, 1));
   }
   if (kept.empty())
@@ -84,7 +86,8 @@ int sample(const KernelTable& kernels, float* logits, int vocabulary, const Samp
   int chosen = best;
   double highest = -INFINITY;
   for (int32_t token : kept) {
-    if (weights[static_cast<size_t>(token)] < row.min_p || weights[static_cast<size_t>(token)] == 0.0f) continue;
+    if (weights[static_cast<size_t>(token)] < row.min_p || weights[static_cast<size_t>(token)] == 0.0f)
+      continue;
     const double value = static_cast<double>(logits[token]) * inverse + gumbel(key, token);
     if (value > highest) {
       highest = value;

@@ -1,4 +1,5 @@
-// Chooses one token from a row of logits. The draw is a function of the logits, the seed and the position alone.
+// Chooses one token from a row of logits. The draw is a function of the logits, the seed and the position
+// alone.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@ struct SamplingRow {
   int64_t position;
   const int32_t* history;  // tokens of the sequence so far; the penalties look at them
   int history_count;
-  int prompt_count;        // how many of them were not generated
-  bool draw;               // false: only the logits are wanted
+  int prompt_count;  // how many of them were not generated
+  bool draw;         // false: only the logits are wanted
 };
 
 // Scratch of one thread.
@@ -26,6 +27,7 @@ struct SamplerScratch {
 };
 
 // logits: `vocabulary` floats, changed by the penalties. Returns a token id.
-int sample(const KernelTable& kernels, float* logits, int vocabulary, const SamplingRow& row, SamplerScratch& scratch);
+int sample(const KernelTable& kernels, float* logits, int vocabulary, const SamplingRow& row,
+           SamplerScratch& scratch);
 
 }  // namespace realm

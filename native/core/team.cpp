@@ -67,7 +67,8 @@ void Team::run(const std::function<void(int)>& work, int range_count) {
     next_ = std::make_unique<Counter[]>(static_cast<size_t>(range_count));
     range_capacity_ = range_count;
   } else {
-    for (int i = 0; i < range_count; i++) next_[static_cast<size_t>(i)].value.store(0, std::memory_order_relaxed);
+    for (int i = 0; i < range_count; i++)
+      next_[static_cast<size_t>(i)].value.store(0, std::memory_order_relaxed);
   }
   work_ = &work;
   start_.wait(0);

@@ -1,5 +1,6 @@
 // A persistent team of threads that runs one function together and meets at barriers.
-// A waiting thread spins briefly and then sleeps, so that a busy neighbour on one core does not stop the others.
+// A waiting thread spins briefly and then sleeps, so that a busy neighbour on one core does not stop the
+// others.
 #pragma once
 
 #include <atomic>
@@ -39,8 +40,8 @@ class Team {
   void run(const std::function<void(int)>& work, int range_count);
   // Between two phases of one run.
   void barrier() { phase_.wait(kPhaseSpins); }
-  // Calls work(begin, end) over parts of [0, total): most of each thread's share at once, the rest one at a time
-  // by whoever is free. `range` numbers the ranges of one run; every thread must pass the same.
+  // Calls work(begin, end) over parts of [0, total): most of each thread's share at once, the rest one at a
+  // time by whoever is free. `range` numbers the ranges of one run; every thread must pass the same.
   template <class Work>
   void for_range(int range, int thread, int total, const Work& work) {
     const int share = total / size_ * 3 / 4;

@@ -23,9 +23,11 @@ void CachePool::release(int index) {
   // Whole machine pages inside go back to the system; the edges are cleared by hand.
   constexpr uintptr_t kMachinePage = 4096;
   uint8_t *begin = page(index), *end = begin + page_bytes_;
-  uint8_t* inner_begin = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(begin) + kMachinePage - 1) & ~(kMachinePage - 1));
+  uint8_t* inner_begin = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(begin) + kMachinePage - 1) &
+                                                    ~(kMachinePage - 1));
   uint8_t* inner_end = reinterpret_cast<uint8_t*>(reinterpret_cast<uintptr_t>(end) & ~(kMachinePage - 1));
-  if (inner_begin >= inner_end || madvise(inner_begin, static_cast<size_t>(inner_end - inner_begin), MADV_DONTNEED) != 0) {
+  if (inner_begin >= inner_end ||
+      madvise(inner_begin, static_cast<size_t>(inner_end - inner_begin), MADV_DONTNEED) != 0) {
     std::memset(begin, 0, page_bytes_);
     return;
   }
@@ -53,7 +55,12 @@ T* Transformer::Buffer<T>::reserve(size_t count) {
 class Step {
  public:
   Step(Transformer& model, const StepInput& input, CachePool& pool, Team& team)
-      : model_(model), shape_(model.shape_), kernels_(model.kernels_), input_(input), pool_(pool), team_(team) {
+      : model_(model),
+        shape_(model.shape_),
+        kernels_(model.kernels_),
+        input_(input),
+        pool_(pool),
+        team_(team) {
     const size_t rows = static_cast<size_t>(input.rows), outputs = input.logit_rows.size();
     const size_t tiles = (rows + kTileRows - 1) / kTileRows;
     hidden_ = static_cast<size_t>(shape_.hidden);
@@ -72,12 +79,14 @@ class Step {
     if (outputs > 0) {
       model.logits_.reserve(outputs * static_cast<size_t>(model.logit_stride()));
       output_normed_ = model.output_normed_.reserve(outputs * hidden_);
-      output_blocks_ = model.output_blocks_.reserve((outputs + kTileRows - 1) / kTileRows * hidden_ / kBlockColumns);
+      output_blocks_ =
+          model.output_blocks_.reserve((outputs + kTileRows - 1) / kTileRows * hidden_ / kBlockColumns);
     }
     for (const Rope& rope : model.ropes_) angle_columns_ += 2 * rope.inverse_frequencies.size();
     angles_ = model.angles_.reserve(rows * angle_columns_ + 1);
     const size_t widest = std::max({hidden_, attended_columns_, ffn_columns_});
-    scratch_bytes_ = (unpack_bytes(static_cast<int>(widest)) + 63) / 64 * 64 + rows_of_gate(rows) * 2 * 32 * sizeof(float);
+    scratch_bytes_ =
+        (unpack_bytes(static_cast<int>(widest)) + 63) / 64 * 64 + rows_of_gate(rows) * 2 * 32 * sizeof(float);
     model.thread_scratch_.reserve(scratch_bytes_ * static_cast<size_t>(team.size()));
     model.sampler_scratch_.resize(static_cast<size_t>(team.size()));
     plan_attention();
@@ -119,7 +128,8 @@ class Step {
     kernels_.quantize_row(values, static_cast<int>(columns),
                           blocks + static_cast<size_t>(index / kTileRows) * per_tile, index % kTileRows);
   }
-  Activations activations(const float* values, const ActivationBlock* blocks, size_t columns, int rows) const {
+  Activations activations(const float* values, const ActivationBlock* blocks, size_t columns,
+                          int rows) const {
     return {values, static_cast<ptrdiff_t>(columns), blocks, rows};
   }
 
@@ -187,10 +197,12 @@ class Step {
 
   size_t cache_offset(int layer, int kv_head, bool value) const {
     const size_t plane = static_cast<size_t>(shape_.head_dim) * kPageTokens * 2;
-    return static_cast<size_t>(layer) * model_.layer_cache_bytes() + static_cast<size_t>(2 * kv_head + value) * plane;
+    return static_cast<size_t>(layer) * model_.layer_cache_bytes() +
+           static_cast<size_t>(2 * kv_head + value) * plane;
   }
 
-  // Bias, norms and rotation of one key/value head and the query heads that use it; the key and value go to the cache.
+  // Bias, norms and rotation of one key/value head and the query heads that use it; the key and value go to
+  // the cache.
   void prepare_head(const LayerWeights& layer, int layer_index, int r, int kv_head) const {
     const int dim = shape_.head_dim, group = shape_.heads / shape_.kv_heads;
     float* qkv = row(qkv_, r, qkv_columns_);
@@ -198,14 +210,16 @@ class Step {
     float* value = key + shape_.kv_heads * dim;
     const Rope& rope = model_.ropes_[static_cast<size_t>(layer.rope)];
     const float* angles = row(angles_, r, angle_columns_);
-    for (int i = 0; i < layer.rope; i++) angles += 2 * model_.ropes_[static_cast<size_t>(i)].inverse_frequencies.size();
+    for (int i = 0; i < layer.rope; i++)
+      angles += 2 * model_.ropes_[static_cast<size_t>(i)].inverse_frequencies.size();
     const auto add_bias = [&](float* to) {
       if (!layer.qkv_bias.empty()) kernels_.add(to, layer.qkv_bias.data() + (to - qkv), dim);
     };
     for (int h = kv_head * group; h < (kv_head + 1) * group; h++) {
       float* query = qkv + h * dim;
       add_bias(query);
-      if (!layer.query_norm.empty()) kernels_.rms_norm(query, layer.query_norm.data(), dim, shape_.epsilon, query);
+      if (!layer.query_norm.empty())
+        kernels_.rms_norm(query, layer.query_norm.data(), dim, shape_.epsilon, query);
       rotate(rope, angles, query);
       for (int d = 0; d < dim; d++) query[d] *= shape_.attention_scale;
     }
@@ -250,10 +264,11 @@ class Step {
     flush();
   }
 
-  void project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out, size_t stride,
-               bool accumulate) const {
+  void project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
+               size_t stride, bool accumulate) const {
     team_.for_range(range, thread, matrix.groups, [&](int begin, int end) {
-      kernels_.product(matrix, begin, end, x, out, static_cast<ptrdiff_t>(stride), accumulate, scratch(thread));
+      kernels_.product(matrix, begin, end, x, out, static_cast<ptrdiff_t>(stride), accumulate,
+                       scratch(thread));
     });
   }
 
@@ -271,9 +286,11 @@ class Step {
     }
   }
 
-  // 32 columns of gate and up for all rows, their product, quantised: one block of the down projection's input.
+  // 32 columns of gate and up for all rows, their product, quantised: one block of the down projection's
+  // input.
   void gate_columns(const LayerWeights& layer, int block, const Activations& x, int thread) const {
-    float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_ - static_cast<size_t>(input_.rows) * 64 * sizeof(float));
+    float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_ -
+                                            static_cast<size_t>(input_.rows) * 64 * sizeof(float));
     float* ups = gates + static_cast<ptrdiff_t>(input_.rows) * 32;
     const ptrdiff_t shift = static_cast<ptrdiff_t>(block) * 32;
     kernels_.product(layer.gate, 2 * block, 2 * block + 2, x, gates - shift, 32, false, scratch(thread));
@@ -285,18 +302,18 @@ class Step {
       float* out = quantized ? gated : row(ffn_, r, ffn_columns_) + shift;
       kernels_.gate(shape_.gate, gated, ups + static_cast<ptrdiff_t>(r) * 32, 32, out);
       if (quantized)
-        kernels_.quantize_row(out, kBlockColumns,
-                              ffn_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + static_cast<size_t>(block),
-                              r % kTileRows);
+        kernels_.quantize_row(
+            out, kBlockColumns,
+            ffn_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + static_cast<size_t>(block),
+            r % kTileRows);
     }
   }
 
   void run_layer(const LayerWeights& layer, int index, int range, int thread) const {
     const int rows = input_.rows;
     const bool post = !layer.post_attention_norm.empty();
-    const std::vector<float>* before = index > input_.layer_begin
-                                           ? &model_.layers_[static_cast<size_t>(index - 1)].post_ffn_norm
-                                           : nullptr;
+    const std::vector<float>* before =
+        index > input_.layer_begin ? &model_.layers_[static_cast<size_t>(index - 1)].post_ffn_norm : nullptr;
     team_.for_range(range + 0, thread, rows,
                     [&](int begin, int end) { norm_rows(layer.attention_norm, before, begin, end); });
     team_.barrier();
@@ -322,18 +339,22 @@ class Step {
     team_.barrier();
     if (!block_heads) {
       if (thread == 0)
-        for (int r = 0; r < rows; r++) quantize(row(attended_, r, attended_columns_), attended_columns_, attended_blocks_, r);
+        for (int r = 0; r < rows; r++)
+          quantize(row(attended_, r, attended_columns_), attended_columns_, attended_blocks_, r);
       team_.barrier();
     }
-    project(layer.output, range + 4, thread, activations(attended_, attended_blocks_, attended_columns_, rows),
-            post ? branch_ : x_, hidden_, !post);
+    project(layer.output, range + 4, thread,
+            activations(attended_, attended_blocks_, attended_columns_, rows), post ? branch_ : x_, hidden_,
+            !post);
     team_.barrier();
-    team_.for_range(range + 5, thread, rows,
-                    [&](int begin, int end) { norm_rows(layer.ffn_norm, &layer.post_attention_norm, begin, end); });
-    team_.barrier();
-    team_.for_range(range + 6, thread, static_cast<int>(ffn_columns_ / kBlockColumns), [&](int begin, int end) {
-      for (int b = begin; b < end; b++) gate_columns(layer, b, normed, thread);
+    team_.for_range(range + 5, thread, rows, [&](int begin, int end) {
+      norm_rows(layer.ffn_norm, &layer.post_attention_norm, begin, end);
     });
+    team_.barrier();
+    team_.for_range(range + 6, thread, static_cast<int>(ffn_columns_ / kBlockColumns),
+                    [&](int begin, int end) {
+                      for (int b = begin; b < end; b++) gate_columns(layer, b, normed, thread);
+                    });
     team_.barrier();
     const bool post_ffn = !layer.post_ffn_norm.empty();
     project(layer.down, range + 7, thread, activations(ffn_, ffn_blocks_, ffn_columns_, rows),
@@ -349,12 +370,14 @@ class Step {
   void finish_branch(const LayerWeights& layer) const {
     for (int r = 0; r < input_.rows; r++) {
       float* branch = row(branch_, r, hidden_);
-      kernels_.rms_norm(branch, layer.post_ffn_norm.data(), static_cast<int>(hidden_), shape_.epsilon, branch);
+      kernels_.rms_norm(branch, layer.post_ffn_norm.data(), static_cast<int>(hidden_), shape_.epsilon,
+                        branch);
       kernels_.add(row(x_, r, hidden_), branch, static_cast<int>(hidden_));
     }
   }
 
-  void project_stacked(const std::vector<PackedMatrix>& parts, int range, int thread, const Activations& x) const {
+  void project_stacked(const std::vector<PackedMatrix>& parts, int range, int thread,
+                       const Activations& x) const {
     int groups = 0;
     for (const PackedMatrix& part : parts) groups += part.groups;
     team_.for_range(range, thread, groups, [&](int begin, int end) {
@@ -371,11 +394,13 @@ class Step {
 
   void quantize_heads(const AttentionTask& task) const {
     const int dim = shape_.head_dim, group = shape_.heads / shape_.kv_heads;
-    const size_t first = static_cast<size_t>(task.kv_head * group * dim), per_tile = attended_columns_ / kBlockColumns;
+    const size_t first = static_cast<size_t>(task.kv_head * group * dim),
+                 per_tile = attended_columns_ / kBlockColumns;
     for (int r = task.row; r < task.row + task.count; r++)
-      kernels_.quantize_row(row(attended_, r, attended_columns_) + first, group * dim,
-                            attended_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + first / kBlockColumns,
-                            r % kTileRows);
+      kernels_.quantize_row(
+          row(attended_, r, attended_columns_) + first, group * dim,
+          attended_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + first / kBlockColumns,
+          r % kTileRows);
   }
 
   void run_head(int range, int thread) const {
@@ -383,24 +408,25 @@ class Step {
     team_.for_range(range, thread, outputs, [&](int begin, int end) {
       for (int o = begin; o < end; o++) {
         float* normed = row(output_normed_, o, hidden_);
-        kernels_.rms_norm(row(x_, input_.logit_rows[static_cast<size_t>(o)], hidden_), model_.final_norm_.data(),
-                          static_cast<int>(hidden_), shape_.epsilon, normed);
+        kernels_.rms_norm(row(x_, input_.logit_rows[static_cast<size_t>(o)], hidden_),
+                          model_.final_norm_.data(), static_cast<int>(hidden_), shape_.epsilon, normed);
         quantize(normed, hidden_, output_blocks_, o);
       }
     });
     team_.barrier();
     const size_t stride = static_cast<size_t>(model_.logit_stride());
     float* logits = model_.logits_.data();
-    project(model_.head_, range + 1, thread, activations(output_normed_, output_blocks_, hidden_, outputs), logits,
-            stride, false);
+    project(model_.head_, range + 1, thread, activations(output_normed_, output_blocks_, hidden_, outputs),
+            logits, stride, false);
     team_.barrier();
     team_.for_range(range + 2, thread, outputs, [&](int begin, int end) {
       for (int o = begin; o < end; o++) {
         float* values = row(logits, o, stride);
         if (shape_.logit_softcap > 0.0f) kernels_.soft_cap(values, shape_.vocabulary, shape_.logit_softcap);
         if (!input_.sampling.empty() && input_.sampling[static_cast<size_t>(o)].draw)
-          input_.sampled[o] = sample(kernels_, values, shape_.vocabulary, input_.sampling[static_cast<size_t>(o)],
-                                     model_.sampler_scratch_[static_cast<size_t>(thread)]);
+          input_.sampled[o] =
+              sample(kernels_, values, shape_.vocabulary, input_.sampling[static_cast<size_t>(o)],
+                     model_.sampler_scratch_[static_cast<size_t>(thread)]);
       }
     });
   }

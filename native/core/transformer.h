@@ -42,16 +42,16 @@ struct Segment {
 
 struct StepInput {
   int rows = 0;
-  const int32_t* tokens = nullptr;   // [rows]; nullptr: the rows come in `hidden`
-  const float* hidden = nullptr;     // [rows][hidden]
-  float* hidden_out = nullptr;       // [rows][hidden] after the last layer; may be nullptr
+  const int32_t* tokens = nullptr;  // [rows]; nullptr: the rows come in `hidden`
+  const float* hidden = nullptr;    // [rows][hidden]
+  float* hidden_out = nullptr;      // [rows][hidden] after the last layer; may be nullptr
   const int32_t* page_table = nullptr;
   int table_columns = 0;
   std::vector<Segment> segments;
   int layer_begin = 0, layer_end = 0;
-  std::vector<int32_t> logit_rows;   // rows whose logits are wanted
-  std::vector<SamplingRow> sampling; // one for each of logit_rows, or none at all
-  int32_t* sampled = nullptr;        // [logit_rows]
+  std::vector<int32_t> logit_rows;    // rows whose logits are wanted
+  std::vector<SamplingRow> sampling;  // one for each of logit_rows, or none at all
+  int32_t* sampled = nullptr;         // [logit_rows]
 };
 
 class CachePool {

@@ -27,13 +27,13 @@ from realm.config import EngineConfig, ModelConfig
 if TYPE_CHECKING:
     from realm.runtime import GenerationResult, TenantRuntime
 
-_SYSTEM = "You are a helpful assistant."
+_SYSTEM = "Answer every question in one short sentence."
 _QUESTION = "What is the capital of France?"
 _EXPECTED = "Paris"
 _CONVERSATION = (
-    "I have a dog called Rex.",
-    "What is the name of my dog?",
-    "Write one sentence about Rex.",
+    "What is the capital of Japan?",
+    "What language do people speak there?",
+    "Name one famous building there.",
 )
 _MAX_TOKENS = 64
 
