@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <new>
 #include <vector>
 
+#include "cache_pool.h"
 #include "kernels.h"
 #include "sampler.h"
 #include "team.h"
@@ -54,24 +56,6 @@ struct StepInput {
   int32_t* sampled = nullptr;         // [logit_rows]
 };
 
-class CachePool {
- public:
-  CachePool(size_t page_bytes, int page_count);
-  ~CachePool();
-  CachePool(const CachePool&) = delete;
-  CachePool& operator=(const CachePool&) = delete;
-  uint8_t* page(int index) const { return base_ + page_bytes_ * static_cast<size_t>(index); }
-  size_t page_bytes() const { return page_bytes_; }
-  int page_count() const { return page_count_; }
-  void release(int index);  // gives the page's memory back; it reads as zeros afterwards
-  void copy(int from, int to);
-
- private:
-  uint8_t* base_;
-  size_t page_bytes_;
-  int page_count_;
-};
-
 class Transformer {
  public:
   Transformer(const TransformerShape& shape, const KernelTable& kernels) : shape_(shape), kernels_(kernels) {}
@@ -101,7 +85,15 @@ class Transformer {
   template <class T>
   struct Buffer {  // grows, never shrinks, 64-byte aligned, not initialised
     ~Buffer() { std::free(data_); }
-    T* reserve(size_t count);
+    T* reserve(size_t count) {
+      if (count > count_) {
+        std::free(data_);
+        data_ = static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 127) / 64 * 64));
+        count_ = data_ ? count : 0;
+        if (!data_) throw std::bad_alloc();
+      }
+      return data_;
+    }
     T* data() const { return data_; }
     T* data_ = nullptr;
     size_t count_ = 0;

@@ -1,0 +1,225 @@
+#include "step.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace realm {
+
+Step::Step(Transformer& model, const StepInput& input, CachePool& pool, Team& team)
+    : model_(model), shape_(model.shape_), kernels_(model.kernels_), input_(input), pool_(pool), team_(team) {
+  const size_t rows = static_cast<size_t>(input.rows), outputs = input.logit_rows.size();
+  const size_t tiles = (rows + kTileRows - 1) / kTileRows;
+  hidden_ = static_cast<size_t>(shape_.hidden);
+  attended_columns_ = static_cast<size_t>(shape_.heads * shape_.head_dim);
+  qkv_columns_ = attended_columns_ + 2 * static_cast<size_t>(shape_.kv_heads * shape_.head_dim);
+  ffn_columns_ = static_cast<size_t>(shape_.ffn);
+  x_ = model.x_.reserve(rows * hidden_);
+  normed_ = model.normed_.reserve(rows * hidden_);
+  branch_ = model.branch_.reserve(rows * hidden_);
+  qkv_ = model.qkv_.reserve(rows * qkv_columns_);
+  attended_ = model.attended_.reserve(rows * attended_columns_);
+  ffn_ = model.ffn_.reserve(rows * ffn_columns_);
+  normed_blocks_ = model.normed_blocks_.reserve(tiles * hidden_ / kBlockColumns);
+  attended_blocks_ = model.attended_blocks_.reserve(tiles * attended_columns_ / kBlockColumns);
+  ffn_blocks_ = model.ffn_blocks_.reserve(tiles * ffn_columns_ / kBlockColumns);
+  if (outputs > 0) {
+    model.logits_.reserve(outputs * static_cast<size_t>(model.logit_stride()));
+    output_normed_ = model.output_normed_.reserve(outputs * hidden_);
+    output_blocks_ =
+        model.output_blocks_.reserve((outputs + kTileRows - 1) / kTileRows * hidden_ / kBlockColumns);
+  }
+  for (const Rope& rope : model.ropes_) angle_columns_ += 2 * rope.inverse_frequencies.size();
+  angles_ = model.angles_.reserve(rows * angle_columns_ + 1);
+  const size_t widest = std::max({hidden_, attended_columns_, ffn_columns_});
+  scratch_bytes_ = (unpack_bytes(static_cast<int>(widest)) + 63) / 64 * 64 + rows * 2 * 32 * sizeof(float);
+  model.thread_scratch_.reserve(scratch_bytes_ * static_cast<size_t>(team.size()));
+  model.sampler_scratch_.resize(static_cast<size_t>(team.size()));
+  plan_attention();
+}
+
+void Step::work(int thread) {
+  int range = 0;
+  team_.for_range(range++, thread, input_.rows, [&](int begin, int end) { begin_rows(begin, end); });
+  team_.barrier();
+  for (int layer = input_.layer_begin; layer < input_.layer_end; layer++, range += kRangesPerLayer)
+    run_layer(model_.layers_[static_cast<size_t>(layer)], layer, range, thread);
+  if (input_.hidden_out)
+    team_.for_range(range, thread, input_.rows, [&](int begin, int end) {
+      std::memcpy(input_.hidden_out + static_cast<size_t>(begin) * hidden_, row(x_, begin, hidden_),
+                  static_cast<size_t>(end - begin) * hidden_ * sizeof(float));
+    });
+  range++;
+  if (!input_.logit_rows.empty()) run_head(range, thread);
+}
+
+void Step::begin_rows(int begin, int end) const {
+  for (int r = begin; r < end; r++) {
+    float* to = row(x_, r, hidden_);
+    if (input_.tokens) {
+      unpack_row(model_.embedding_, input_.tokens[r], to);
+      for (size_t c = 0; c < hidden_; c++) to[c] *= shape_.embedding_scale;
+    } else {
+      std::memcpy(to, input_.hidden + static_cast<size_t>(r) * hidden_, hidden_ * sizeof(float));
+    }
+    if (input_.layer_begin == input_.layer_end) continue;
+    float* angle = row(angles_, r, angle_columns_);
+    const double position = position_of(r);
+    for (const Rope& rope : model_.ropes_)
+      for (double frequency : rope.inverse_frequencies) {
+        *angle++ = static_cast<float>(std::cos(position * frequency)) * rope.magnitude;
+        *angle++ = static_cast<float>(std::sin(position * frequency)) * rope.magnitude;
+      }
+  }
+}
+
+void Step::project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
+                   size_t stride, bool accumulate) const {
+  team_.for_range(range, thread, matrix.groups, [&](int begin, int end) {
+    kernels_.product(matrix, begin, end, x, out, static_cast<ptrdiff_t>(stride), accumulate, scratch(thread));
+  });
+}
+
+void Step::norm_rows(const std::vector<float>& weight, const std::vector<float>* post, int begin,
+                     int end) const {
+  for (int r = begin; r < end; r++) {
+    float *x = row(x_, r, hidden_), *out = row(normed_, r, hidden_), *branch = row(branch_, r, hidden_);
+    const int columns = static_cast<int>(hidden_);
+    if (post && !post->empty()) {
+      kernels_.rms_norm(branch, post->data(), columns, shape_.epsilon, branch);
+      kernels_.add(x, branch, columns);
+    }
+    kernels_.rms_norm(x, weight.data(), columns, shape_.epsilon, out);
+    quantize(out, hidden_, normed_blocks_, r);
+  }
+}
+
+void Step::gate_columns(const LayerWeights& layer, int block, const Activations& x, int thread) const {
+  float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_ -
+                                          static_cast<size_t>(input_.rows) * 64 * sizeof(float));
+  float* ups = gates + static_cast<ptrdiff_t>(input_.rows) * 32;
+  const ptrdiff_t shift = static_cast<ptrdiff_t>(block) * 32;
+  kernels_.product(layer.gate, 2 * block, 2 * block + 2, x, gates - shift, 32, false, scratch(thread));
+  kernels_.product(layer.up, 2 * block, 2 * block + 2, x, ups - shift, 32, false, scratch(thread));
+  const size_t per_tile = ffn_columns_ / kBlockColumns;
+  const bool quantized = is_quantized(layer.down.form);
+  for (int r = 0; r < input_.rows; r++) {
+    float* gated = gates + static_cast<ptrdiff_t>(r) * 32;
+    float* out = quantized ? gated : row(ffn_, r, ffn_columns_) + shift;
+    kernels_.gate(shape_.gate, gated, ups + static_cast<ptrdiff_t>(r) * 32, 32, out);
+    if (quantized)
+      kernels_.quantize_row(
+          out, kBlockColumns,
+          ffn_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + static_cast<size_t>(block),
+          r % kTileRows);
+  }
+}
+
+void Step::run_layer(const LayerWeights& layer, int index, int range, int thread) const {
+  const int rows = input_.rows;
+  const bool post = !layer.post_attention_norm.empty();
+  const std::vector<float>* before =
+      index > input_.layer_begin ? &model_.layers_[static_cast<size_t>(index - 1)].post_ffn_norm : nullptr;
+  team_.for_range(range + 0, thread, rows,
+                  [&](int begin, int end) { norm_rows(layer.attention_norm, before, begin, end); });
+  team_.barrier();
+  const Activations normed = activations(normed_, normed_blocks_, hidden_, rows);
+  project_stacked(layer.qkv, range + 1, thread, normed);
+  team_.barrier();
+  if (!single_rows_) {
+    team_.for_range(range + 2, thread, rows, [&](int begin, int end) {
+      for (int r = begin; r < end; r++)
+        for (int head = 0; head < shape_.kv_heads; head++) prepare_head(layer, index, r, head);
+    });
+    team_.barrier();
+  }
+  const bool block_heads = shape_.head_dim % kBlockColumns == 0;
+  team_.for_range(range + 3, thread, static_cast<int>(tasks_.size()), [&](int begin, int end) {
+    for (int t = begin; t < end; t++) {
+      const AttentionTask& task = tasks_[static_cast<size_t>(t)];
+      if (single_rows_) prepare_head(layer, index, task.row, task.kv_head);
+      attend(layer, index, task);
+      if (block_heads) quantize_heads(task);
+    }
+  });
+  team_.barrier();
+  if (!block_heads) {
+    if (thread == 0)
+      for (int r = 0; r < rows; r++)
+        quantize(row(attended_, r, attended_columns_), attended_columns_, attended_blocks_, r);
+    team_.barrier();
+  }
+  project(layer.output, range + 4, thread, activations(attended_, attended_blocks_, attended_columns_, rows),
+          post ? branch_ : x_, hidden_, !post);
+  team_.barrier();
+  team_.for_range(range + 5, thread, rows, [&](int begin, int end) {
+    norm_rows(layer.ffn_norm, &layer.post_attention_norm, begin, end);
+  });
+  team_.barrier();
+  team_.for_range(range + 6, thread, static_cast<int>(ffn_columns_ / kBlockColumns), [&](int begin, int end) {
+    for (int b = begin; b < end; b++) gate_columns(layer, b, normed, thread);
+  });
+  team_.barrier();
+  const bool post_ffn = !layer.post_ffn_norm.empty();
+  project(layer.down, range + 7, thread, activations(ffn_, ffn_blocks_, ffn_columns_, rows),
+          post_ffn ? branch_ : x_, hidden_, !post_ffn);
+  team_.barrier();
+  if (post_ffn && index + 1 == input_.layer_end) {
+    if (thread == 0) finish_branch(layer);
+    team_.barrier();
+  }
+}
+
+void Step::finish_branch(const LayerWeights& layer) const {
+  for (int r = 0; r < input_.rows; r++) {
+    float* branch = row(branch_, r, hidden_);
+    kernels_.rms_norm(branch, layer.post_ffn_norm.data(), static_cast<int>(hidden_), shape_.epsilon, branch);
+    kernels_.add(row(x_, r, hidden_), branch, static_cast<int>(hidden_));
+  }
+}
+
+void Step::project_stacked(const std::vector<PackedMatrix>& parts, int range, int thread,
+                           const Activations& x) const {
+  int groups = 0;
+  for (const PackedMatrix& part : parts) groups += part.groups;
+  team_.for_range(range, thread, groups, [&](int begin, int end) {
+    int first = 0;
+    for (const PackedMatrix& part : parts) {
+      const int from = std::max(begin - first, 0), to = std::min(end - first, part.groups);
+      if (from < to)
+        kernels_.product(part, from, to, x, qkv_ + static_cast<ptrdiff_t>(first) * kGroupRows,
+                         static_cast<ptrdiff_t>(qkv_columns_), false, scratch(thread));
+      first += part.groups;
+    }
+  });
+}
+
+void Step::run_head(int range, int thread) const {
+  const int outputs = static_cast<int>(input_.logit_rows.size());
+  team_.for_range(range, thread, outputs, [&](int begin, int end) {
+    for (int o = begin; o < end; o++) {
+      float* normed = row(output_normed_, o, hidden_);
+      kernels_.rms_norm(row(x_, input_.logit_rows[static_cast<size_t>(o)], hidden_),
+                        model_.final_norm_.data(), static_cast<int>(hidden_), shape_.epsilon, normed);
+      quantize(normed, hidden_, output_blocks_, o);
+    }
+  });
+  team_.barrier();
+  const size_t stride = static_cast<size_t>(model_.logit_stride());
+  float* logits = model_.logits_.data();
+  project(model_.head_, range + 1, thread, activations(output_normed_, output_blocks_, hidden_, outputs),
+          logits, stride, false);
+  team_.barrier();
+  team_.for_range(range + 2, thread, outputs, [&](int begin, int end) {
+    for (int o = begin; o < end; o++) {
+      float* values = row(logits, o, stride);
+      if (shape_.logit_softcap > 0.0f) kernels_.soft_cap(values, shape_.vocabulary, shape_.logit_softcap);
+      if (!input_.sampling.empty() && input_.sampling[static_cast<size_t>(o)].draw)
+        input_.sampled[o] =
+            sample(kernels_, values, shape_.vocabulary, input_.sampling[static_cast<size_t>(o)],
+                   model_.sampler_scratch_[static_cast<size_t>(thread)]);
+    }
+  });
+}
+
+}  // namespace realm

@@ -1,0 +1,101 @@
+// One run of Transformer::step: the phases, and what every thread does in them.
+#pragma once
+
+#include <vector>
+
+#include "transformer.h"
+
+namespace realm {
+
+class Step {
+ public:
+  Step(Transformer& model, const StepInput& input, CachePool& pool, Team& team);
+
+  static constexpr int kRangesPerLayer = 8;
+  int range_count() const { return kRangesPerLayer * (input_.layer_end - input_.layer_begin) + 5; }
+
+  // What one thread of the team does, from the first phase to the last.
+  void work(int thread);
+
+ private:
+  struct AttentionTask {
+    int segment, row, count, kv_head;  // row: of the step; count: rows of that segment
+  };
+
+  template <class T>
+  static T* row(T* base, int index, size_t columns) {
+    return base + static_cast<size_t>(index) * columns;
+  }
+  uint8_t* scratch(int thread) const {
+    return model_.thread_scratch_.data() + scratch_bytes_ * static_cast<size_t>(thread);
+  }
+  void quantize(const float* values, size_t columns, ActivationBlock* blocks, int index) const {
+    const size_t per_tile = columns / kBlockColumns;
+    kernels_.quantize_row(values, static_cast<int>(columns),
+                          blocks + static_cast<size_t>(index / kTileRows) * per_tile, index % kTileRows);
+  }
+  Activations activations(const float* values, const ActivationBlock* blocks, size_t columns,
+                          int rows) const {
+    return {values, static_cast<ptrdiff_t>(columns), blocks, rows};
+  }
+
+  // Tiles of attention: few enough queries to stay in registers, one key/value head each.
+  void plan_attention();
+  int position_of(int index) const {
+    const size_t s = static_cast<size_t>(row_segment_[static_cast<size_t>(index)]);
+    return input_.segments[s].position + index - segment_first_[s];
+  }
+  const int32_t* pages_of(int index) const {
+    const Segment& s = input_.segments[static_cast<size_t>(row_segment_[static_cast<size_t>(index)])];
+    return input_.page_table + static_cast<ptrdiff_t>(s.table_row) * input_.table_columns;
+  }
+
+  void begin_rows(int begin, int end) const;
+
+  void rotate(const Rope& rope, const float* angles, float* head) const;
+
+  size_t cache_offset(int layer, int kv_head, bool value) const;
+
+  // Bias, norms and rotation of one key/value head and the query heads that use it; the key and value go to
+  // the cache.
+  void prepare_head(const LayerWeights& layer, int layer_index, int r, int kv_head) const;
+
+  void attend(const LayerWeights& layer, int layer_index, const AttentionTask& task) const;
+
+  void project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
+               size_t stride, bool accumulate) const;
+
+  // x += post_norm(branch) when the layer has one; then norm and quantise.
+  void norm_rows(const std::vector<float>& weight, const std::vector<float>* post, int begin, int end) const;
+
+  // 32 columns of gate and up for all rows, their product, quantised: one block of the down projection's
+  // input.
+  void gate_columns(const LayerWeights& layer, int block, const Activations& x, int thread) const;
+
+  void run_layer(const LayerWeights& layer, int index, int range, int thread) const;
+
+  // The residual addition that the next layer's norm would have made.
+  void finish_branch(const LayerWeights& layer) const;
+
+  void project_stacked(const std::vector<PackedMatrix>& parts, int range, int thread,
+                       const Activations& x) const;
+
+  void quantize_heads(const AttentionTask& task) const;
+
+  void run_head(int range, int thread) const;
+
+  Transformer& model_;
+  const TransformerShape& shape_;
+  const KernelTable& kernels_;
+  const StepInput& input_;
+  CachePool& pool_;
+  Team& team_;
+  size_t hidden_, attended_columns_, qkv_columns_, ffn_columns_, angle_columns_ = 0, scratch_bytes_;
+  float *x_, *normed_, *branch_, *qkv_, *attended_, *ffn_, *output_normed_ = nullptr, *angles_;
+  ActivationBlock *normed_blocks_, *attended_blocks_, *ffn_blocks_, *output_blocks_ = nullptr;
+  std::vector<AttentionTask> tasks_;
+  std::vector<int> row_segment_, segment_first_;
+  bool single_rows_ = true;
+};
+
+}  // namespace realm
