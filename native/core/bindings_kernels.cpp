@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "attention_spans.h"
 #include "bindings.h"
 #include "transformer.h"
 
@@ -118,12 +119,14 @@ auto attention(const std::string& instruction_set, const Rows& queries, const Ro
   }
   float* out;
   auto result = matrix_of(static_cast<size_t>(count), static_cast<size_t>(dim), &out);
+  const size_t partial = static_cast<size_t>(partial_size(dim));
+  std::vector<float> partials(kMaxQueries * partial), scratch(kMaxQueries * partial);
   for (int at = 0; at < count; at += kMaxQueries) {
     AttentionTile tile{};
     tile.query_count = std::min(kMaxQueries, count - at);
     for (int q = 0; q < tile.query_count; q++) {
       tile.queries[q] = queries.data() + static_cast<ptrdiff_t>(at + q) * dim;
-      tile.outputs[q] = out + static_cast<ptrdiff_t>(at + q) * dim;
+      tile.partials[q] = partials.data() + static_cast<size_t>(q) * partial;
       tile.last[q] = first_position + at + q;
       tile.first[q] = window > 0 ? std::max(0, tile.last[q] - window + 1) : 0;
     }
@@ -133,7 +136,9 @@ auto attention(const std::string& instruction_set, const Rows& queries, const Ro
     tile.value_offset = 2 * plane;
     tile.head_dim = dim;
     tile.softcap = softcap;
-    kernels.attention(tile);
+    attend_spans(kernels, tile, scratch.data());
+    for (int q = 0; q < tile.query_count; q++)
+      kernels.finish_partial(tile.partials[q], dim, out + static_cast<ptrdiff_t>(at + q) * dim);
   }
   return result;
 }

@@ -24,16 +24,21 @@ struct Activations {
 // values as [32 tokens][head_dim], both as half floats.
 struct AttentionTile {
   const float* queries[kMaxQueries];  // head_dim floats each, already scaled
-  float* outputs[kMaxQueries];        // head_dim floats each
+  float* partials[kMaxQueries];       // partial_size(head_dim) floats each
   int first[kMaxQueries];             // first visible position
   int last[kMaxQueries];              // last visible position
   int query_count;
+  int begin, end;        // only positions begin..end-1 are looked at
   const int32_t* pages;  // page numbers of the sequence
   const uint8_t* pool;   // page 0
   size_t page_bytes, key_offset, value_offset;
   int head_dim;
   float softcap;  // 0: none
 };
+
+// What attention over some of a query's positions gives: head_dim sums of weighted values, then the largest
+// score and the sum of weights. A total of 0: none of the positions is visible.
+constexpr int partial_size(int head_dim) { return head_dim + 16; }
 
 enum class Gate : int { kSilu = 0, kGeluTanh = 1 };
 
@@ -48,6 +53,9 @@ struct KernelTable {
   void (*add)(float* to, const float* from, int count);
   void (*gate)(Gate kind, const float* gate, const float* up, int count, float* out);
   void (*attention)(const AttentionTile& tile);
+  // into = both together, as if their positions had been one after the other; `from` comes later.
+  void (*combine_partials)(float* into, const float* from, int head_dim);
+  void (*finish_partial)(const float* partial, int head_dim, float* out);
   void (*store_key)(const float* key, int head_dim, int slot, uint16_t* page_keys);
   void (*store_value)(const float* value, int head_dim, int slot, uint16_t* page_values);
   void (*soft_cap)(float* values, int count, float cap);

@@ -32,7 +32,10 @@ Step::Step(Transformer& model, const StepInput& input, CachePool& pool, Team& te
   for (const Rope& rope : model.ropes_) angle_columns_ += 2 * rope.inverse_frequencies.size();
   angles_ = model.angles_.reserve(rows * angle_columns_ + 1);
   const size_t widest = std::max({hidden_, attended_columns_, ffn_columns_});
-  scratch_bytes_ = (unpack_bytes(static_cast<int>(widest)) + 63) / 64 * 64 + rows * 2 * 32 * sizeof(float);
+  const size_t partials =
+      sizeof(float) * 2 * kMaxQueries * static_cast<size_t>(partial_size(shape_.head_dim));
+  scratch_bytes_ = (std::max(unpack_bytes(static_cast<int>(widest)), partials) + 63) / 64 * 64 +
+                   rows * 2 * 32 * sizeof(float);
   model.thread_scratch_.reserve(scratch_bytes_ * static_cast<size_t>(team.size()));
   model.sampler_scratch_.resize(static_cast<size_t>(team.size()));
   plan_attention();
@@ -126,42 +129,20 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
   const Activations normed = activations(normed_, normed_blocks_, hidden_, rows);
   project_stacked(layer.qkv, range + 1, thread, normed);
   team_.barrier();
-  if (!single_rows_) {
-    team_.for_range(range + 2, thread, rows, [&](int begin, int end) {
-      for (int r = begin; r < end; r++)
-        for (int head = 0; head < shape_.kv_heads; head++) prepare_head(layer, index, r, head);
-    });
-    team_.barrier();
-  }
-  const bool block_heads = shape_.head_dim % kBlockColumns == 0;
-  team_.for_range(range + 3, thread, static_cast<int>(tasks_.size()), [&](int begin, int end) {
-    for (int t = begin; t < end; t++) {
-      const AttentionTask& task = tasks_[static_cast<size_t>(t)];
-      if (single_rows_) prepare_head(layer, index, task.row, task.kv_head);
-      attend(layer, index, task);
-      if (block_heads) quantize_heads(task);
-    }
-  });
-  team_.barrier();
-  if (!block_heads) {
-    if (thread == 0)
-      for (int r = 0; r < rows; r++)
-        quantize(row(attended_, r, attended_columns_), attended_columns_, attended_blocks_, r);
-    team_.barrier();
-  }
-  project(layer.output, range + 4, thread, activations(attended_, attended_blocks_, attended_columns_, rows),
+  run_attention(layer, index, range + 2, thread);
+  project(layer.output, range + 6, thread, activations(attended_, attended_blocks_, attended_columns_, rows),
           post ? branch_ : x_, hidden_, !post);
   team_.barrier();
-  team_.for_range(range + 5, thread, rows, [&](int begin, int end) {
+  team_.for_range(range + 7, thread, rows, [&](int begin, int end) {
     norm_rows(layer.ffn_norm, &layer.post_attention_norm, begin, end);
   });
   team_.barrier();
-  team_.for_range(range + 6, thread, static_cast<int>(ffn_columns_ / kBlockColumns), [&](int begin, int end) {
+  team_.for_range(range + 8, thread, static_cast<int>(ffn_columns_ / kBlockColumns), [&](int begin, int end) {
     for (int b = begin; b < end; b++) gate_columns(layer, b, normed, thread);
   });
   team_.barrier();
   const bool post_ffn = !layer.post_ffn_norm.empty();
-  project(layer.down, range + 7, thread, activations(ffn_, ffn_blocks_, ffn_columns_, rows),
+  project(layer.down, range + 9, thread, activations(ffn_, ffn_blocks_, ffn_columns_, rows),
           post_ffn ? branch_ : x_, hidden_, !post_ffn);
   team_.barrier();
   if (post_ffn && index + 1 == input_.layer_end) {

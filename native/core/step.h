@@ -11,15 +11,17 @@ class Step {
  public:
   Step(Transformer& model, const StepInput& input, CachePool& pool, Team& team);
 
-  static constexpr int kRangesPerLayer = 8;
+  static constexpr int kRangesPerLayer = 10;
   int range_count() const { return kRangesPerLayer * (input_.layer_end - input_.layer_begin) + 5; }
 
   // What one thread of the team does, from the first phase to the last.
   void work(int thread);
 
  private:
+  // Queries that share one pass over their sequence's pages: `count` rows from `row` of the step, `heads`
+  // query heads from the first_head-th of one key/value head.
   struct AttentionTask {
-    int segment, row, count, kv_head;  // row: of the step; count: rows of that segment
+    int row, count, kv_head, first_head, heads;
   };
 
   template <class T>
@@ -60,7 +62,17 @@ class Step {
   // the cache.
   void prepare_head(const LayerWeights& layer, int layer_index, int r, int kv_head) const;
 
-  void attend(const LayerWeights& layer, int layer_index, const AttentionTask& task) const;
+  // Everything between the query, key and value product and the output product; ends with a barrier.
+  void run_attention(const LayerWeights& layer, int index, int range, int thread) const;
+
+  AttentionTile tile_of(const LayerWeights& layer, int layer_index, const AttentionTask& task) const;
+
+  // A task whole, or in parts that several threads compute: number counts tasks x spans.
+  void attend(const LayerWeights& layer, int layer_index, const AttentionTask& task, int thread) const;
+  void attend_one_span(const LayerWeights& layer, int layer_index, int number) const;
+  void combine_spans(const LayerWeights& layer, int layer_index, int number) const;
+
+  void finish_task(const AttentionTask& task, const float* partials) const;
 
   void project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
                size_t stride, bool accumulate) const;
@@ -95,7 +107,9 @@ class Step {
   ActivationBlock *normed_blocks_, *attended_blocks_, *ffn_blocks_, *output_blocks_ = nullptr;
   std::vector<AttentionTask> tasks_;
   std::vector<int> row_segment_, segment_first_;
-  bool single_rows_ = true;
+  bool single_rows_ = true, tasks_are_whole_ = true;
+  int span_count_ = 1;  // more than 1: threads share the spans of a task
+  float* span_partials_ = nullptr;
 };
 
 }  // namespace realm

@@ -1,29 +1,36 @@
 // The phase of a step between the query, key and value product and the output product.
 #include <algorithm>
 
+#include "attention_spans.h"
 #include "step.h"
 
 namespace realm {
 
 void Step::plan_attention() {
   const int group = shape_.heads / shape_.kv_heads;
-  const int tile_rows = std::max(1, kernels_.query_tile / group);
-  single_rows_ = true;
-  int first = 0;
+  const int heads = std::min(group, kMaxQueries), tile_rows = std::max(1, kernels_.query_tile / group);
+  tasks_are_whole_ = heads == group;
+  int first = 0, longest = 0;
   for (size_t s = 0; s < input_.segments.size(); s++) {
-    const int count = input_.segments[s].count;
-    single_rows_ = single_rows_ && count == 1;
+    const Segment& segment = input_.segments[s];
+    single_rows_ = single_rows_ && segment.count == 1;
+    longest = std::max(longest, segment.position + segment.count);
+    segment_first_.push_back(first);
+    row_segment_.insert(row_segment_.end(), static_cast<size_t>(segment.count), static_cast<int>(s));
     // The last tiles see the most tokens: they go first.
-    for (int at = (count - 1) / tile_rows * tile_rows; at >= 0; at -= tile_rows)
-      for (int head = 0; head < shape_.kv_heads; head++)
-        tasks_.push_back({static_cast<int>(s), first + at, std::min(tile_rows, count - at), head});
-    for (int i = 0; i < count; i++) row_segment_.push_back(static_cast<int>(s));
-    first += count;
+    for (int at = (segment.count - 1) / tile_rows * tile_rows; at >= 0; at -= tile_rows)
+      for (int kv_head = 0; kv_head < shape_.kv_heads; kv_head++)
+        for (int head = 0; head < group; head += heads)
+          tasks_.push_back({first + at, std::min(tile_rows, segment.count - at), kv_head, head,
+                            std::min(heads, group - head)});
+    first += segment.count;
   }
-  segment_first_.resize(input_.segments.size());
-  for (size_t s = 0, at = 0; s < input_.segments.size(); s++) {
-    segment_first_[s] = static_cast<int>(at);
-    at += static_cast<size_t>(input_.segments[s].count);
+  // With few tiles over a long context, the threads share a tile's spans.
+  const int spans = longest > 0 ? span_of(longest - 1) + 1 : 1;
+  if (spans > 1 && tasks_.size() < static_cast<size_t>(8 * team_.size())) {
+    span_count_ = spans;
+    span_partials_ = model_.span_partials_.reserve(tasks_.size() * static_cast<size_t>(spans) * kMaxQueries *
+                                                   static_cast<size_t>(partial_size(shape_.head_dim)));
   }
 }
 
@@ -76,7 +83,7 @@ void Step::prepare_head(const LayerWeights& layer, int layer_index, int r, int k
                        reinterpret_cast<uint16_t*>(page + cache_offset(layer_index, kv_head, true)));
 }
 
-void Step::attend(const LayerWeights& layer, int layer_index, const AttentionTask& task) const {
+AttentionTile Step::tile_of(const LayerWeights& layer, int layer_index, const AttentionTask& task) const {
   const int dim = shape_.head_dim, group = shape_.heads / shape_.kv_heads;
   AttentionTile tile;
   tile.pages = pages_of(task.row);
@@ -86,32 +93,104 @@ void Step::attend(const LayerWeights& layer, int layer_index, const AttentionTas
   tile.value_offset = cache_offset(layer_index, task.kv_head, true);
   tile.head_dim = dim;
   tile.softcap = shape_.attention_softcap;
-  tile.query_count = 0;
-  const auto flush = [&] {
-    if (tile.query_count > 0) kernels_.attention(tile);
-    tile.query_count = 0;
-  };
-  for (int r = task.row; r < task.row + task.count; r++) {
+  tile.query_count = task.count * task.heads;
+  for (int q = 0; q < tile.query_count; q++) {
+    const int r = task.row + q / task.heads, head = task.kv_head * group + task.first_head + q % task.heads;
     const int position = position_of(r);
-    for (int h = task.kv_head * group; h < (task.kv_head + 1) * group; h++) {
-      const int q = tile.query_count++;
-      tile.queries[q] = row(qkv_, r, qkv_columns_) + h * dim;
-      tile.outputs[q] = row(attended_, r, attended_columns_) + h * dim;
-      tile.first[q] = layer.window > 0 ? std::max(0, position - layer.window + 1) : 0;
-      tile.last[q] = position;
-      if (tile.query_count == kMaxQueries) flush();
-    }
+    tile.queries[q] = row(qkv_, r, qkv_columns_) + head * dim;
+    tile.first[q] = layer.window > 0 ? std::max(0, position - layer.window + 1) : 0;
+    tile.last[q] = position;
   }
-  flush();
+  return tile;
+}
+
+void Step::attend(const LayerWeights& layer, int layer_index, const AttentionTask& task, int thread) const {
+  AttentionTile tile = tile_of(layer, layer_index, task);
+  float* partials = reinterpret_cast<float*>(scratch(thread));
+  const int size = partial_size(shape_.head_dim);
+  for (int q = 0; q < tile.query_count; q++) tile.partials[q] = partials + q * size;
+  attend_spans(kernels_, tile, partials + kMaxQueries * size);
+  finish_task(task, partials);
+}
+
+void Step::attend_one_span(const LayerWeights& layer, int layer_index, int number) const {
+  const int task = number / span_count_, span = number % span_count_;
+  AttentionTile tile = tile_of(layer, layer_index, tasks_[static_cast<size_t>(task)]);
+  if (span < first_span(tile) || span > last_span(tile)) return;
+  const int size = partial_size(shape_.head_dim);
+  float* partials = span_partials_ + static_cast<ptrdiff_t>(number) * kMaxQueries * size;
+  for (int q = 0; q < tile.query_count; q++) tile.partials[q] = partials + q * size;
+  attend_span(kernels_, tile, span);
+}
+
+void Step::combine_spans(const LayerWeights& layer, int layer_index, int number) const {
+  const AttentionTask& task = tasks_[static_cast<size_t>(number)];
+  const AttentionTile tile = tile_of(layer, layer_index, task);
+  const int size = partial_size(shape_.head_dim);
+  const auto partials = [&](int span) {
+    return span_partials_ + static_cast<ptrdiff_t>(number * span_count_ + span) * kMaxQueries * size;
+  };
+  const int first = first_span(tile);
+  for (int span = first + 1; span <= last_span(tile); span++)
+    for (int q = 0; q < tile.query_count; q++)
+      kernels_.combine_partials(partials(first) + q * size, partials(span) + q * size, shape_.head_dim);
+  finish_task(task, partials(first));
+}
+
+void Step::finish_task(const AttentionTask& task, const float* partials) const {
+  const int dim = shape_.head_dim, group = shape_.heads / shape_.kv_heads;
+  const int first = (task.kv_head * group + task.first_head) * dim;
+  for (int r = 0; r < task.count; r++) {
+    float* out = row(attended_, task.row + r, attended_columns_) + first;
+    for (int h = 0; h < task.heads; h++, partials += partial_size(dim))
+      kernels_.finish_partial(partials, dim, out + h * dim);
+  }
+  if (dim % kBlockColumns == 0) quantize_heads(task);
+}
+
+void Step::run_attention(const LayerWeights& layer, int index, int range, int thread) const {
+  const int task_count = static_cast<int>(tasks_.size());
+  const bool whole_heads = single_rows_ && span_count_ == 1 && tasks_are_whole_;
+  if (!whole_heads) {
+    team_.for_range(range, thread, input_.rows * shape_.kv_heads, [&](int begin, int end) {
+      for (int i = begin; i < end; i++) prepare_head(layer, index, i / shape_.kv_heads, i % shape_.kv_heads);
+    });
+    team_.barrier();
+  }
+  if (span_count_ > 1) {
+    team_.for_range(range + 1, thread, task_count * span_count_, [&](int begin, int end) {
+      for (int i = begin; i < end; i++) attend_one_span(layer, index, i);
+    });
+    team_.barrier();
+    team_.for_range(range + 2, thread, task_count, [&](int begin, int end) {
+      for (int i = begin; i < end; i++) combine_spans(layer, index, i);
+    });
+  } else {
+    team_.for_range(range + 1, thread, task_count, [&](int begin, int end) {
+      for (int i = begin; i < end; i++) {
+        const AttentionTask& task = tasks_[static_cast<size_t>(i)];
+        if (whole_heads) prepare_head(layer, index, task.row, task.kv_head);
+        attend(layer, index, task, thread);
+      }
+    });
+  }
+  team_.barrier();
+  if (shape_.head_dim % kBlockColumns != 0) {
+    team_.for_range(range + 3, thread, input_.rows, [&](int begin, int end) {
+      for (int r = begin; r < end; r++)
+        quantize(row(attended_, r, attended_columns_), attended_columns_, attended_blocks_, r);
+    });
+    team_.barrier();
+  }
 }
 
 void Step::quantize_heads(const AttentionTask& task) const {
   const int dim = shape_.head_dim, group = shape_.heads / shape_.kv_heads;
-  const size_t first = static_cast<size_t>(task.kv_head * group * dim),
+  const size_t first = static_cast<size_t>((task.kv_head * group + task.first_head) * dim),
                per_tile = attended_columns_ / kBlockColumns;
   for (int r = task.row; r < task.row + task.count; r++)
     kernels_.quantize_row(
-        row(attended_, r, attended_columns_) + first, group * dim,
+        row(attended_, r, attended_columns_) + first, task.heads * dim,
         attended_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + first / kBlockColumns,
         r % kTileRows);
 }

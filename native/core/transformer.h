@@ -98,7 +98,7 @@ class Transformer {
     T* data_ = nullptr;
     size_t count_ = 0;
   };
-  Buffer<float> x_, normed_, qkv_, attended_, ffn_, branch_, logits_, output_normed_, angles_;
+  Buffer<float> x_, normed_, qkv_, attended_, ffn_, branch_, logits_, output_normed_, angles_, span_partials_;
   Buffer<ActivationBlock> normed_blocks_, attended_blocks_, ffn_blocks_, output_blocks_;
   Buffer<uint8_t> thread_scratch_;
   std::vector<SamplerScratch> sampler_scratch_;

@@ -110,6 +110,17 @@ def test_thread_counts_do_not_change_bits(load_tiny: Loader, isa: str) -> None:
         assert_same(trace(model, [ids], tokens=5, threads=threads)[0], expected)
 
 
+@pytest.mark.parametrize("fields", MODELS[::4], ids=lambda f: "-".join(map(str, f.values())))
+def test_in_long_contexts(load_tiny: Loader, isa: str, fields: dict[str, str]) -> None:
+    # Past 512 tokens, threads share one session's attention when there are few sessions.
+    model = load_tiny(isa, **fields)
+    prompts = [prompt(model, seed, 700 - 60 * seed) for seed in range(9)]
+    alone = trace(model, prompts[:1], tokens=4)[0]
+    assert_same(trace(model, prompts, tokens=4)[0], alone)
+    for chunk, threads in ((90, 2), (512, 1), (700, 4)):
+        assert_same(trace(model, prompts[:1], tokens=4, chunk=chunk, threads=threads)[0], alone)
+
+
 @pytest.mark.parametrize("isa_name", RUNNING)
 @pytest.mark.parametrize("which", ["smollm2_path", "gemma3_path"])
 def test_real_models(request: pytest.FixtureRequest, which: str, isa_name: str) -> None:

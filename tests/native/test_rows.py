@@ -33,7 +33,7 @@ def test_gates(isa: str) -> None:
 @pytest.mark.parametrize("isa", RUNNING)
 @pytest.mark.parametrize("window", [0, 1, 33, 40])
 @pytest.mark.parametrize("softcap", [0.0, 5.0])
-@pytest.mark.parametrize("tokens", [1, 31, 32, 33, 130])
+@pytest.mark.parametrize("tokens", [1, 31, 32, 33, 130, 1100])
 def test_attention(isa: str, window: int, softcap: float, tokens: int) -> None:
     rng = np.random.default_rng(tokens)
     # Half floats exactly, so that the cache rounds nothing.
