@@ -1,0 +1,137 @@
+"""What one step costs: against sequences, context and threads, with the limits drawn in.
+
+    python benchmarks/curves.py [--model NAME|PATH] [--threads 2]
+
+Times native steps alone (every row of the batch samples greedily), each point the median of several
+steps. The limits: bytes of weights and cache that a step reads over the measured read bandwidth, and
+the products' operations over the rate that a product over data in cache reaches. Writes JSON and an
+SVG beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import machine
+import numpy as np
+import svg_plot
+
+from realm.catalog import Catalog
+from realm.kernels import PAGE_TOKENS, CachePool, Team, measure_bandwidth, measure_products
+from realm.model import ModelStorage, StoredModel
+
+HERE = Path(__file__).resolve().parent
+PROBE_BYTES = 256 << 20
+SEQUENCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+CONTEXTS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+CONTEXT_OF_BATCHES = 128
+
+
+class Stepper:
+    """Steps of one token for each of `batch` sequences at position `context`."""
+
+    def __init__(self, model: StoredModel, batch: int, context: int, threads: int) -> None:
+        self._native = model.native
+        self._layers = model.hyperparameters.layer_count
+        pages = context // PAGE_TOKENS + 1
+        self._team = Team(threads)
+        self._pool = CachePool(model.native, batch * pages)
+        self._table = np.arange(batch * pages, dtype=np.int32).reshape(batch, pages)
+        self._tokens = np.arange(100, 100 + batch, dtype=np.int32)
+        self._segments = np.array([[row, context, 1] for row in range(batch)], np.int32)
+        self._rows = np.arange(batch, dtype=np.int32)
+
+    def median_seconds(self, steps: int) -> float:
+        """The median of `steps` steps after two that do not count."""
+        seconds = []
+        for _ in range(steps + 2):
+            started = time.perf_counter()
+            self._native.step(
+                self._pool,
+                self._team,
+                tokens=self._tokens,
+                page_table=self._table,
+                segments=self._segments,
+                layer_begin=0,
+                layer_end=self._layers,
+                logit_rows=self._rows,
+            )
+            seconds.append(time.perf_counter() - started)
+        return statistics.median(seconds[2:])
+
+
+def cache_bytes(model: StoredModel, context: int) -> int:
+    """Bytes of keys and values that one row's attention reads."""
+    h = model.hyperparameters
+    row = 2 * 2 * h.kv_head_count * h.head_size
+    return sum(row * (min(context, kind.window) if kind.window else context) for kind in h.layers)
+
+
+def products(model: StoredModel) -> int:
+    """Multiplications and additions of one row's products."""
+    h = model.hyperparameters
+    queries, cached = h.head_count * h.head_size, h.kv_head_count * h.head_size
+    layer = h.hidden_size * (2 * queries + 2 * cached + 3 * h.feed_forward_size)
+    return 2 * (layer * h.layer_count + h.vocabulary_size * h.hidden_size)
+
+
+def measure(model: StoredModel, threads: int, steps: int) -> dict[str, object]:
+    """Every point, with its two limits, in tokens per second."""
+    bandwidth = {n: measure_bandwidth(n, PROBE_BYTES) for n in range(1, threads + 1)}
+    rate = {n: measure_products(model.native.instruction_set, n) for n in range(1, threads + 1)}
+
+    def point(batch: int, context: int, team: int) -> dict[str, float]:
+        seconds = Stepper(model, batch, context, team).median_seconds(steps)
+        moved = model.bytes_per_token + batch * cache_bytes(model, context)
+        return {
+            "tokens_per_second": batch / seconds,
+            "bandwidth_limit": batch / (moved / bandwidth[team]),
+            "arithmetic_limit": rate[team] / products(model),
+        }
+
+    longest = model.hyperparameters.context_length
+    return {
+        "bandwidth_bytes_per_second": bandwidth,
+        "products_operations_per_second": rate,
+        "sequences": {n: point(n, CONTEXT_OF_BATCHES, threads) for n in SEQUENCES},
+        "context": {n: point(1, n - 1, threads) for n in CONTEXTS if n <= longest},
+        "threads": {n: point(1, CONTEXT_OF_BATCHES, n) for n in range(1, threads + 1)},
+    }
+
+
+def main() -> int:
+    """Measure, print, write JSON and SVG."""
+    arguments = _parse()
+    path = Catalog().obtain(arguments.model)
+    model = ModelStorage(arguments.threads).load(path)
+    document: dict[str, object] = {
+        "machine": machine.describe(),
+        "model": path.name,
+        "threads": arguments.threads,
+        "curves": measure(model, arguments.threads, arguments.steps),
+    }
+    output = arguments.output or HERE / "results" / "local" / f"curves-{path.stem}.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    output.with_suffix(".svg").write_text(svg_plot.draw(document), encoding="utf-8")
+    print(svg_plot.table(document))
+    print(f"written: {output} and {output.with_suffix('.svg').name}")
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--output", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
