@@ -1,4 +1,4 @@
-"""Curves as an SVG of three panels and as a plain table. Draws what it is given, measures nothing."""
+"""Curves as an SVG of three panels and as a table. Draws what it is given, measures nothing."""
 
 from __future__ import annotations
 

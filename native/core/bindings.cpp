@@ -16,4 +16,5 @@ NB_MODULE(_native, module) {
   module.doc() = "Native core: kernels, thread team, transformer step, sampler.";
   realm::bind_transformer(module);
   realm::bind_kernels(module);
+  realm::bind_machine(module);
 }

@@ -22,5 +22,6 @@ inline void require(bool condition, const char* message) {
 
 void bind_transformer(nanobind::module_& module);
 void bind_kernels(nanobind::module_& module);
+void bind_machine(nanobind::module_& module);
 
 }  // namespace realm

@@ -1,7 +1,6 @@
-// Single kernels for tests, and measurements of the machine.
+// Single kernels, for tests.
 #include <nanobind/stl/string.h>
 
-#include <chrono>
 #include <cstring>
 #include <vector>
 
@@ -153,35 +152,6 @@ int sample_one(const std::string& instruction_set, const Vector& logits, float t
   return sample(table(instruction_set), values.data(), static_cast<int>(values.size()), row, scratch);
 }
 
-// Best of several passes over more memory than the caches hold, every thread reading its share.
-double measure_bandwidth(int threads, size_t bytes) {
-  require(threads >= 1 && threads <= 1024, "a team has 1 to 1024 threads");
-  nb::gil_scoped_release release;
-  Team team(threads);
-  const size_t share = bytes / sizeof(uint64_t) / static_cast<size_t>(threads) / 8 * 8;
-  std::vector<std::vector<uint64_t>> parts(static_cast<size_t>(threads));
-  std::vector<uint64_t> sums(static_cast<size_t>(threads) * 8);
-  double best = 0.0;
-  for (int pass = 0; pass < 9; pass++) {
-    const auto begin = std::chrono::steady_clock::now();
-    team.run(
-        [&](int thread) {
-          std::vector<uint64_t>& part = parts[static_cast<size_t>(thread)];
-          if (part.empty()) part.assign(share, static_cast<uint64_t>(thread) + 1);
-          uint64_t lanes[8] = {};
-          for (size_t i = 0; i < share; i += 8)
-            for (size_t j = 0; j < 8; j++) lanes[j] += part[i + j];
-          for (size_t j = 0; j < 8; j++) sums[static_cast<size_t>(thread) * 8] += lanes[j];
-        },
-        0);
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-    const double rate =
-        static_cast<double>(share * static_cast<size_t>(threads) * sizeof(uint64_t)) / elapsed.count();
-    if (pass > 0 && rate > best) best = rate;
-  }
-  return best;
-}
-
 }  // namespace
 
 void bind_kernels(nb::module_& module) {
@@ -201,7 +171,6 @@ void bind_kernels(nb::module_& module) {
              "first_position"_a, "window"_a, "softcap"_a);
   module.def("sample", &sample_one, "instruction_set"_a, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a,
              "min_p"_a, "seed"_a, "position"_a);
-  module.def("measure_bandwidth", &measure_bandwidth, "threads"_a, "bytes"_a);
 }
 
 }  // namespace realm

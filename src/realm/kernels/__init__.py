@@ -8,6 +8,7 @@ from realm.kernels._native import (
     Transformer,
     can_pack,
     measure_bandwidth,
+    measure_products,
 )
 from realm.kernels.instruction_set import INSTRUCTION_SETS, instruction_set
 
@@ -21,4 +22,5 @@ __all__ = [
     "can_pack",
     "instruction_set",
     "measure_bandwidth",
+    "measure_products",
 ]
