@@ -2,9 +2,9 @@
 
     python benchmarks/curves.py [--model NAME|PATH] [--threads 2]
 
-Times native steps alone, each point the median of several that give logits. The limits are the
-bytes of weights and cache that a step reads over the read bandwidth, and the products'
-operations over the rate that a product over data in cache reaches. Writes JSON and an SVG beside it.
+Times native steps alone, each point the median of several that give logits. Two limits are drawn in:
+the bytes of weights and cache that a step reads over the read bandwidth, and the products'
+operations over the rate that a product over data in cache reaches. Writes JSON and an SVG.
 """
 
 from __future__ import annotations
