@@ -2,7 +2,7 @@
 
     python benchmarks/curves.py [--model NAME|PATH] [--threads 2]
 
-Times native steps alone, each point the median of several that give logits. Two limits are drawn in:
+Times native steps alone, each point the median of several that give logits. Two limits are drawn:
 the bytes of weights and cache that a step reads over the read bandwidth, and the products'
 operations over the rate that a product over data in cache reaches. Writes JSON and an SVG.
 """
