@@ -53,15 +53,7 @@ class TinyModel:
         writer.add_rope_freq_base(10000.0)
         if self.architecture == "gemma3":
             writer.add_sliding_window(self.window)
-        writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre("gpt-2")
-        alphabet = _byte_alphabet()
-        alphabet.append("th")
-        extra = [f"<|extra_{index}|>" for index in range(VOCABULARY - len(alphabet))]
-        writer.add_token_list([*alphabet, *extra])
-        writer.add_token_types([1] * len(alphabet) + [3] * len(extra))
-        writer.add_token_merges(["t h"])
-        writer.add_eos_token_id(VOCABULARY - 1)
+        add_byte_vocabulary(writer, VOCABULARY)
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         queries, cached = HEADS * self.head_size, KV_HEADS * self.head_size
@@ -105,6 +97,19 @@ class TinyModel:
             writer.add_tensor(name, values.astype(np.float16))
         else:
             writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+
+
+def add_byte_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
+    """Every byte, one merge, and tokens without meaning up to `size`; the last one ends a text."""
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    alphabet = _byte_alphabet()
+    alphabet.append("th")
+    extra = [f"<|extra_{index}|>" for index in range(size - len(alphabet))]
+    writer.add_token_list([*alphabet, *extra])
+    writer.add_token_types([1] * len(alphabet) + [3] * len(extra))
+    writer.add_token_merges(["t h"])
+    writer.add_eos_token_id(size - 1)
 
 
 def hash_of(name: str) -> int:

@@ -260,7 +260,8 @@ void bind_transformer(nb::module_& module) {
           "__init__",
           [](Transformer* self, const std::string& instruction_set, int hidden, int heads, int kv_heads,
              int head_dim, int ffn, int vocabulary, float epsilon, float embedding_scale,
-             float attention_scale, float attention_softcap, float logit_softcap, int gate) {
+             float attention_scale, float attention_softcap, float logit_softcap, float residual_scale,
+             int gate) {
             const TransformerShape shape{hidden,
                                          heads,
                                          kv_heads,
@@ -272,6 +273,7 @@ void bind_transformer(nb::module_& module) {
                                          attention_scale,
                                          attention_softcap,
                                          logit_softcap,
+                                         residual_scale,
                                          static_cast<Gate>(gate)};
             check_shape(shape);
             require(gate == 0 || gate == 1, "no gate of this number");
@@ -281,7 +283,7 @@ void bind_transformer(nb::module_& module) {
           },
           nb::kw_only(), "instruction_set"_a, "hidden"_a, "heads"_a, "kv_heads"_a, "head_dim"_a, "ffn"_a,
           "vocabulary"_a, "epsilon"_a, "embedding_scale"_a, "attention_scale"_a, "attention_softcap"_a,
-          "logit_softcap"_a, "gate"_a)
+          "logit_softcap"_a, "residual_scale"_a, "gate"_a)
       .def("pack", &pack, "team"_a, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a, nb::rv_policy::move)
       .def(
           "add_rope",

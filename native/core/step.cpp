@@ -83,16 +83,21 @@ void Step::project(const PackedMatrix& matrix, int range, int thread, const Acti
   });
 }
 
+void Step::add_branch(const std::vector<float>& post, int index) const {
+  float* branch = row(branch_, index, hidden_);
+  const int columns = static_cast<int>(hidden_);
+  if (!post.empty()) kernels_.rms_norm(branch, post.data(), columns, shape_.epsilon, branch);
+  if (shape_.residual_scale != 1.0f)
+    for (int c = 0; c < columns; c++) branch[c] *= shape_.residual_scale;
+  kernels_.add(row(x_, index, hidden_), branch, columns);
+}
+
 void Step::norm_rows(const std::vector<float>& weight, const std::vector<float>* post, int begin,
                      int end) const {
   for (int r = begin; r < end; r++) {
-    float *x = row(x_, r, hidden_), *out = row(normed_, r, hidden_), *branch = row(branch_, r, hidden_);
-    const int columns = static_cast<int>(hidden_);
-    if (post && !post->empty()) {
-      kernels_.rms_norm(branch, post->data(), columns, shape_.epsilon, branch);
-      kernels_.add(x, branch, columns);
-    }
-    kernels_.rms_norm(x, weight.data(), columns, shape_.epsilon, out);
+    float *x = row(x_, r, hidden_), *out = row(normed_, r, hidden_);
+    if (post && has_branch(*post)) add_branch(*post, r);
+    kernels_.rms_norm(x, weight.data(), static_cast<int>(hidden_), shape_.epsilon, out);
     quantize(out, hidden_, normed_blocks_, r);
   }
 }
@@ -120,7 +125,7 @@ void Step::gate_columns(const LayerWeights& layer, int block, const Activations&
 
 void Step::run_layer(const LayerWeights& layer, int index, int range, int thread) const {
   const int rows = input_.rows;
-  const bool post = !layer.post_attention_norm.empty();
+  const bool branch = has_branch(layer.post_attention_norm);
   const std::vector<float>* before =
       index > input_.layer_begin ? &model_.layers_[static_cast<size_t>(index - 1)].post_ffn_norm : nullptr;
   team_.for_range(range + 0, thread, rows,
@@ -131,7 +136,7 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
   team_.barrier();
   run_attention(layer, index, range + 2, thread);
   project(layer.output, range + 6, thread, activations(attended_, attended_blocks_, attended_columns_, rows),
-          post ? branch_ : x_, hidden_, !post);
+          branch ? branch_ : x_, hidden_, !branch);
   team_.barrier();
   team_.for_range(range + 7, thread, rows, [&](int begin, int end) {
     norm_rows(layer.ffn_norm, &layer.post_attention_norm, begin, end);
@@ -141,22 +146,18 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
     for (int b = begin; b < end; b++) gate_columns(layer, b, normed, thread);
   });
   team_.barrier();
-  const bool post_ffn = !layer.post_ffn_norm.empty();
+  const bool ffn_branch = has_branch(layer.post_ffn_norm);
   project(layer.down, range + 9, thread, activations(ffn_, ffn_blocks_, ffn_columns_, rows),
-          post_ffn ? branch_ : x_, hidden_, !post_ffn);
+          ffn_branch ? branch_ : x_, hidden_, !ffn_branch);
   team_.barrier();
-  if (post_ffn && index + 1 == input_.layer_end) {
+  if (ffn_branch && index + 1 == input_.layer_end) {
     if (thread == 0) finish_branch(layer);
     team_.barrier();
   }
 }
 
 void Step::finish_branch(const LayerWeights& layer) const {
-  for (int r = 0; r < input_.rows; r++) {
-    float* branch = row(branch_, r, hidden_);
-    kernels_.rms_norm(branch, layer.post_ffn_norm.data(), static_cast<int>(hidden_), shape_.epsilon, branch);
-    kernels_.add(row(x_, r, hidden_), branch, static_cast<int>(hidden_));
-  }
+  for (int r = 0; r < input_.rows; r++) add_branch(layer.post_ffn_norm, r);
 }
 
 void Step::project_stacked(const std::vector<PackedMatrix>& parts, int range, int thread,

@@ -77,7 +77,14 @@ class Step {
   void project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
                size_t stride, bool accumulate) const;
 
-  // x += post_norm(branch) when the layer has one; then norm and quantise.
+  // Whether a part's product waits in the branch buffer for a norm or a scale, instead of going to x.
+  bool has_branch(const std::vector<float>& post) const {
+    return !post.empty() || shape_.residual_scale != 1.0f;
+  }
+  // x += residual_scale * post_norm(branch) for one row.
+  void add_branch(const std::vector<float>& post, int index) const;
+
+  // What waits in the branch buffer is added; then norm and quantise.
   void norm_rows(const std::vector<float>& weight, const std::vector<float>* post, int begin, int end) const;
 
   // 32 columns of gate and up for all rows, their product, quantised: one block of the down projection's

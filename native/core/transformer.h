@@ -34,6 +34,7 @@ struct TransformerShape {
   int hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocabulary = 0;
   float epsilon = 1e-5f, embedding_scale = 1.0f, attention_scale = 1.0f;
   float attention_softcap = 0.0f, logit_softcap = 0.0f;
+  float residual_scale = 1.0f;  // of what attention and the feed-forward part add
   Gate gate = Gate::kSilu;
 };
 

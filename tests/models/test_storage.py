@@ -38,7 +38,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 
 def rewritten(path: Path, tensors: dict[str, np.ndarray | None], **metadata: object) -> Path:
-    """The tiny llama with some tensors replaced or left out, and some metadata changed."""
+    """The tiny llama with some tensors replaced, added or left out, and metadata set."""
     source = TinyModel(block_type="F32", head_block_type="F32").write(path.with_suffix(".source"))
     reader = gguf.GGUFReader(str(source))
     writer = gguf.GGUFWriter(str(path), str(metadata.pop("architecture", "llama")))
@@ -49,15 +49,17 @@ def rewritten(path: Path, tensors: dict[str, np.ndarray | None], **metadata: obj
         content = metadata.pop(key, value.contents())
         sub = value.types[-1] if value.types[0] == gguf.GGUFValueType.ARRAY else None
         writer.add_key_value(name, content, value.types[0], sub_type=sub)
-    for tensor in reader.tensors:
-        data = tensors.get(tensor.name, np.array(tensor.data))
+    for name, content in metadata.items():
+        writer.add_key_value(f"llama.{name}", content, gguf.GGUFValueType.get_type(content))
+    for name, data in (
+        {each.name: np.array(each.data) for each in reader.tensors} | tensors
+    ).items():
         if data is not None:
-            writer.add_tensor(tensor.name, data)
+            writer.add_tensor(name, data)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    assert not metadata
     return path
 
 
@@ -72,6 +74,9 @@ def test_wrong_tensors_are_named(tmp_path: Path) -> None:
     path = rewritten(tmp_path / "c.gguf", {"output_norm.weight": np.zeros(96, np.float16)})
     with pytest.raises(NotSupportedError, match=r"output_norm\.weight"):
         storage.load(path)
+    path = rewritten(tmp_path / "e.gguf", {"blk.1.attn_output.bias": np.zeros(96, np.float32)})
+    with pytest.raises(NotSupportedError, match=r"blk\.1\.attn_output\.bias.*no place"):
+        storage.load(path)
     path = rewritten(tmp_path / "d.gguf", {"blk.2.ffn_up.weight": np.zeros((160, 96), np.float64)})
     with pytest.raises(NotSupportedError, match=r"blk\.2\.ffn_up\.weight.*F64"):
         storage.load(path)
@@ -85,12 +90,38 @@ def test_wrong_tensors_are_named(tmp_path: Path) -> None:
         ("attention.key_length", 24, "head size 24"),
         ("embedding_length", 100, "not a multiple of 32"),
         ("attention.layer_norm_rms_epsilon", float("nan"), "epsilon is nan"),
+        ("attention.value_length", 64, "values of 64 with keys of 32"),
+        ("attention.causal", False, "later tokens"),
+        ("attention.sliding_window", -1, "sliding_window is -1"),
+        ("block_count", 1000, "1000 layers"),
+        ("expert_count", 8, "mixtures of experts"),
+        ("feed_forward_length", 150, "feed-forward size 150"),
+        ("rope.dimension_count", 64, "64 rotated dimensions do not fit"),
+        ("rope.freq_base", 1.0, "rope base of 1.0"),
+        ("rope.scaling.type", "longrope", "needs a tensor rope_factors_long"),
+        ("rope.scaling.type", "ntk", "rope scaling 'ntk' is not supported"),
     ],
 )
 def test_wrong_hyperparameters_are_named(
     tmp_path: Path, key: str, value: object, reason: str
 ) -> None:
     path = rewritten(tmp_path / "model.gguf", {}, **{key: value})
+    with pytest.raises(ArchitectureError, match=reason):
+        ModelStorage(threads=1).load(path)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ({"rope_freqs.weight": np.ones(8, np.float32)}, r"rope_freqs.weight is F32 \(8,\)"),
+        ({"rope_freqs.weight": np.zeros(16, np.float32)}, "rope_freqs.weight holds a value"),
+        ({"rope_factors_long.weight": np.ones(16, np.float32)}, "no tensor rope_factors_short"),
+    ],
+)
+def test_wrong_rope_tensors_are_named(
+    tmp_path: Path, tensors: dict[str, np.ndarray | None], reason: str
+) -> None:
+    path = rewritten(tmp_path / "model.gguf", tensors)
     with pytest.raises(ArchitectureError, match=reason):
         ModelStorage(threads=1).load(path)
 

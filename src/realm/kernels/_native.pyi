@@ -44,6 +44,7 @@ class Transformer:
         attention_scale: float,
         attention_softcap: float,
         logit_softcap: float,
+        residual_scale: float,
         gate: int,
     ) -> None: ...
     def pack(

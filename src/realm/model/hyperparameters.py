@@ -50,9 +50,11 @@ class Hyperparameters:
     """One decoder-only transformer.
 
     Sizes are in elements; attention_scale multiplies queries; embedding_scale multiplies token
-    embeddings; a soft cap of 0 is none. post_norms: a norm after attention and after the
-    feed-forward part, before each is added. query_key_norms: an RMS norm of every head's query
-    and key before rotation.
+    embeddings; residual_scale multiplies what attention and the feed-forward part add;
+    logit_scale multiplies logits; a soft cap of 0 is none. post_norms: a norm after attention and
+    after the feed-forward part, before each is added. query_key_norms: an RMS norm of every
+    head's query and key before rotation. query_key_value_biases: a bias on each of the three.
+    fused_query_key_value, fused_gate_up: the file holds them as one tensor, rows in that order.
     """
 
     architecture: str
@@ -70,7 +72,12 @@ class Hyperparameters:
     ropes: tuple[Rope, ...]
     layers: tuple[LayerKind, ...]
     embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    logit_scale: float = 1.0
     attention_softcap: float = 0.0
     logit_softcap: float = 0.0
     post_norms: bool = False
     query_key_norms: bool = False
+    query_key_value_biases: bool = False
+    fused_query_key_value: bool = False
+    fused_gate_up: bool = False

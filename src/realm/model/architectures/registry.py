@@ -7,13 +7,28 @@ from types import MappingProxyType
 
 from realm.errors import ArchitectureError
 from realm.gguf import GGUFFile
+from realm.model.architectures.gemma2 import read_gemma2
 from realm.model.architectures.gemma3 import read_gemma3
+from realm.model.architectures.granite import read_granite
 from realm.model.architectures.llama import read_llama
+from realm.model.architectures.phi3 import read_phi3
+from realm.model.architectures.qwen2 import read_qwen2
+from realm.model.architectures.qwen3 import read_qwen3
+from realm.model.architectures.smollm3 import read_smollm3
 from realm.model.architectures.source import MetadataSource
 from realm.model.hyperparameters import Hyperparameters
 
 ARCHITECTURES: Mapping[str, Callable[[MetadataSource], Hyperparameters]] = MappingProxyType(
-    {"llama": read_llama, "gemma3": read_gemma3}
+    {
+        "gemma2": read_gemma2,
+        "gemma3": read_gemma3,
+        "granite": read_granite,
+        "llama": read_llama,
+        "phi3": read_phi3,
+        "qwen2": read_qwen2,
+        "qwen3": read_qwen3,
+        "smollm3": read_smollm3,
+    }
 )
 
 

@@ -49,6 +49,18 @@ class MetadataSource:
             raise self.refuse(f"{name} is {value}, not a number > 0")
         return value
 
+    def flag(self, key: str, default: bool) -> bool:
+        """A truth value under the architecture's prefix."""
+        return self.file.get(f"{self.architecture}.{key}", bool, default)
+
+    def window(self, default: int = 0) -> int:
+        """`attention.sliding_window`: how many tokens a token sees; 0 is all before it."""
+        name = f"{self.architecture}.attention.sliding_window"
+        value = self.file.get(name, int, default)
+        if not 0 <= value <= _LARGEST_SIZE:
+            raise self.refuse(f"{name} is {value}, outside of 0..{_LARGEST_SIZE}")
+        return value
+
     def text(self, key: str, default: str) -> str:
         """A string under the architecture's prefix."""
         return self.file.get(f"{self.architecture}.{key}", str, default)
@@ -69,6 +81,8 @@ class MetadataSource:
         """base ** (-2i / dimensions) for i in 0..dimensions/2 (Su et al., 2021, section 3.2.2)."""
         if dimensions % 2 or dimensions <= 0:
             raise self.refuse(f"{dimensions} rotated dimensions do not form pairs")
+        if base <= 1.0:
+            raise self.refuse(f"a rope base of {base} is not greater than 1")
         return base ** (-np.arange(0, dimensions, 2, dtype=np.float64) / dimensions)
 
     def check_heads(self, hidden: int, heads: int, kv_heads: int, head_size: int) -> None:
