@@ -1,5 +1,4 @@
-// GGUF blocks in, packed groups out. Block layouts: ggml's GGUF specification (docs/gguf.md) and quantization
-// types.
+// GGUF blocks in, packed groups out.
 #include "formats.h"
 
 #include <sys/mman.h>
@@ -8,15 +7,10 @@
 #include <cstring>
 #include <new>
 
+#include "block_readers.h"
+
 namespace realm {
 namespace {
-
-// One block of 32 columns of one row: unsigned quants and what they are multiplied with.
-struct Block {
-  uint8_t quants[kBlockColumns];
-  float scale[2];  // both equal but for forms with a scale for 16 columns
-  float minimum;
-};
 
 uint16_t read_u16(const uint8_t* p) {
   uint16_t value;
@@ -24,149 +18,81 @@ uint16_t read_u16(const uint8_t* p) {
   return value;
 }
 float read_half(const uint8_t* p) { return half_to_float(read_u16(p)); }
+void write_half(uint8_t* p, float value) {
+  const uint16_t half = float_to_half(value);
+  std::memcpy(p, &half, 2);
+}
 
-void nibbles(const uint8_t* p, uint8_t* quants) {
-  for (int i = 0; i < 16; i++) {
-    quants[i] = p[i] & 15;
-    quants[i + 16] = p[i] >> 4;
+// Quants as words of four columns; a shift never carries a bit that the mask keeps from one to the next.
+constexpr uint32_t plane_mask(int width) { return ((1u << width) - 1) * 0x01010101u; }
+
+// Moves the next kWidth bits of every quant into one row's bytes of a plane, zero so far. Returns its end.
+template <int kWidth>
+uint8_t* place_plane(const Block& block, int lane, int& taken, uint8_t* to) {
+  for (int j = 0; j < kBlockColumns / 4; j++) {
+    uint8_t* at = to + 64 * (j % kWidth) + 4 * lane;
+    uint32_t quants, placed;
+    std::memcpy(&quants, block.quants + 4 * j, 4);
+    std::memcpy(&placed, at, 4);
+    placed |= ((quants >> taken) & plane_mask(kWidth)) << (kWidth * (j / kWidth));
+    std::memcpy(at, &placed, 4);
   }
-}
-void fifth_bits(const uint8_t* p, uint8_t* quants) {
-  uint32_t bits;
-  std::memcpy(&bits, p, 4);
-  for (int i = 0; i < 32; i++) quants[i] |= static_cast<uint8_t>(((bits >> i) & 1) << 4);
-}
-void set_scale(Block& b, float scale, float minimum = 0.0f) {
-  b.scale[0] = b.scale[1] = scale;
-  b.minimum = minimum;
+  taken += kWidth;
+  return to + 64 * kWidth;
 }
 
-void read_q4_0(const uint8_t* row, int block, Block& b) {
-  const uint8_t* p = row + block * 18;
-  nibbles(p + 2, b.quants);
-  set_scale(b, read_half(p));
-}
-void read_q4_1(const uint8_t* row, int block, Block& b) {
-  const uint8_t* p = row + block * 20;
-  nibbles(p + 4, b.quants);
-  set_scale(b, read_half(p), read_half(p + 2));
-}
-void read_q5_0(const uint8_t* row, int block, Block& b) {
-  const uint8_t* p = row + block * 22;
-  nibbles(p + 6, b.quants);
-  fifth_bits(p + 2, b.quants);
-  set_scale(b, read_half(p));
-}
-void read_q5_1(const uint8_t* row, int block, Block& b) {
-  const uint8_t* p = row + block * 24;
-  nibbles(p + 8, b.quants);
-  fifth_bits(p + 4, b.quants);
-  set_scale(b, read_half(p), read_half(p + 2));
-}
-void read_q8_0(const uint8_t* row, int block, Block& b) {
-  const uint8_t* p = row + block * 34;
-  for (int i = 0; i < 32; i++) b.quants[i] = static_cast<uint8_t>(p[2 + i] ^ 0x80);
-  set_scale(b, read_half(p));
-}
-// Scale and minimum of sub-block j of a Q4_K or Q5_K block: twelve bytes hold eight pairs of six bits.
-void k_scales(const uint8_t* p, int j, float d, float dmin, Block& b) {
-  const int scale = j < 4 ? p[j] & 63 : (p[j + 4] & 15) | ((p[j - 4] >> 6) << 4);
-  const int minimum = j < 4 ? p[j + 4] & 63 : (p[j + 4] >> 4) | ((p[j] >> 6) << 4);
-  set_scale(b, d * static_cast<float>(scale), -dmin * static_cast<float>(minimum));
-}
-void read_q4_k(const uint8_t* row, int block, Block& b) {
-  const uint8_t* p = row + block / 8 * 144;
-  const int j = block % 8;
-  k_scales(p + 4, j, read_half(p), read_half(p + 2), b);
-  const uint8_t* q = p + 16 + j / 2 * 32;
-  for (int i = 0; i < 32; i++) b.quants[i] = j % 2 ? q[i] >> 4 : q[i] & 15;
-}
-void read_q5_k(const uint8_t* row, int block, Block& b) {
-  const uint8_t* p = row + block / 8 * 176;
-  const int j = block % 8;
-  k_scales(p + 4, j, read_half(p), read_half(p + 2), b);
-  const uint8_t *high = p + 16, *q = p + 48 + j / 2 * 32;
-  for (int i = 0; i < 32; i++) {
-    const int low = j % 2 ? q[i] >> 4 : q[i] & 15;
-    b.quants[i] = static_cast<uint8_t>(low | (((high[i] >> j) & 1) << 4));
+// The inverse of place_plane.
+template <int kWidth>
+const uint8_t* lift_plane(const uint8_t* from, int lane, int& taken, Block& block) {
+  for (int j = 0; j < kBlockColumns / 4; j++) {
+    uint32_t quants, placed;
+    std::memcpy(&quants, block.quants + 4 * j, 4);
+    std::memcpy(&placed, from + 64 * (j % kWidth) + 4 * lane, 4);
+    quants |= ((placed >> (kWidth * (j / kWidth))) & plane_mask(kWidth)) << taken;
+    std::memcpy(block.quants + 4 * j, &quants, 4);
   }
+  taken += kWidth;
+  return from + 64 * kWidth;
 }
-void read_q6_k(const uint8_t* row, int block, Block& b) {
-  const uint8_t* p = row + block / 8 * 210;
-  const int j = block % 8, half = j / 4, part = j % 4;
-  const uint8_t* low = p + half * 64 + (part % 2) * 32;
-  const uint8_t* high = p + 128 + half * 32;
-  const int8_t* scales = reinterpret_cast<const int8_t*>(p + 192) + half * 8 + part * 2;
-  for (int i = 0; i < 32; i++) {
-    const int nibble = part < 2 ? low[i] & 15 : low[i] >> 4;
-    b.quants[i] = static_cast<uint8_t>(nibble | (((high[i] >> (2 * part)) & 3) << 4));
+
+// Writes one row's block into a group's block.
+void place(const FormShape& shape, const Block& block, int lane, uint8_t* to) {
+  int taken = 0;
+  if (shape.bits & 8) to = place_plane<8>(block, lane, taken, to);
+  if (shape.bits & 4) to = place_plane<4>(block, lane, taken, to);
+  if (shape.bits & 2) to = place_plane<2>(block, lane, taken, to);
+  if (shape.bits & 1) to = place_plane<1>(block, lane, taken, to);
+  if (shape.stepped()) {
+    to[lane] = block.steps[0];
+    to[kGroupRows + lane] = block.steps[1];
+    to += 2 * kGroupRows;
   }
-  const float d = read_half(p + 208);
-  b.scale[0] = d * static_cast<float>(scales[0]);
-  b.scale[1] = d * static_cast<float>(scales[1]);
-  b.minimum = 0.0f;
+  write_half(to + 2 * lane, block.scale[0]);
+  if (shape.minimum())
+    write_half(to + 32 + 2 * lane, block.minimum);
+  else if (shape.split)
+    write_half(to + 32 + 2 * lane, block.scale[1]);
 }
 
-// One row of the table for every GGML block type that can run.
-struct Source {
-  int ggml_type;
-  Form form;
-  int columns;  // of one GGUF block
-  int bytes;    // of one GGUF block
-  void (*read)(const uint8_t* row, int block, Block& b);
-};
-constexpr Source kSources[] = {
-    {0, Form::kF32, 1, 4, nullptr},          {1, Form::kF16, 1, 2, nullptr},
-    {30, Form::kBF16, 1, 2, nullptr},        {2, Form::kQ4, 32, 18, read_q4_0},
-    {3, Form::kQ4Min, 32, 20, read_q4_1},    {6, Form::kQ5, 32, 22, read_q5_0},
-    {7, Form::kQ5Min, 32, 24, read_q5_1},    {8, Form::kQ8, 32, 34, read_q8_0},
-    {12, Form::kQ4Min, 256, 144, read_q4_k}, {13, Form::kQ5Min, 256, 176, read_q5_k},
-    {14, Form::kQ6, 256, 210, read_q6_k},
-};
-const Source* source_of(int ggml_type) {
-  for (const Source& s : kSources)
-    if (s.ggml_type == ggml_type) return &s;
-  return nullptr;
-}
-
-int bits_of(Form form) {
-  return form == Form::kQ8 ? 8 : form == Form::kQ6 ? 6 : form == Form::kQ5 || form == Form::kQ5Min ? 5 : 4;
-}
-size_t plane_bytes(Form form) {
-  return form == Form::kQ8 ? 512 : 256 + 64 * static_cast<size_t>(bits_of(form) - 4);
-}
-bool has_minimum(Form form) { return form == Form::kQ4Min || form == Form::kQ5Min; }
-
-// Writes one row's quants into the planes of a group's block (the inverse of kernels.inc's part<J>).
-void place(Form form, const Block& b, int lane, uint8_t* to) {
-  for (int c = 0; c < kBlockColumns; c++) {
-    const int j = c / 4, byte = 4 * lane + c % 4;
-    const uint8_t q = b.quants[c];
-    if (form == Form::kQ8) {
-      to[64 * j + byte] = q;
-      continue;
-    }
-    to[64 * (j % 4) + byte] |= static_cast<uint8_t>((q & 15) << (j < 4 ? 0 : 4));
-    if (bits_of(form) == 5) to[256 + byte] |= static_cast<uint8_t>((q >> 4) << j);
-    if (bits_of(form) == 6) to[256 + 64 * (j / 4) + byte] |= static_cast<uint8_t>((q >> 4) << (2 * (j % 4)));
+// The inverse of place.
+void lift(const FormShape& shape, const uint8_t* from, int lane, Block& block) {
+  std::memset(block.quants, 0, sizeof block.quants);
+  int taken = 0;
+  if (shape.bits & 8) from = lift_plane<8>(from, lane, taken, block);
+  if (shape.bits & 4) from = lift_plane<4>(from, lane, taken, block);
+  if (shape.bits & 2) from = lift_plane<2>(from, lane, taken, block);
+  if (shape.bits & 1) from = lift_plane<1>(from, lane, taken, block);
+  if (shape.stepped()) {
+    block.steps[0] = from[lane];
+    block.steps[1] = from[kGroupRows + lane];
+    from += 2 * kGroupRows;
   }
-  const size_t scales = plane_bytes(form);
-  const uint16_t first = float_to_half(b.scale[0]);
-  std::memcpy(to + scales + 2 * lane, &first, 2);
-  if (form == Form::kQ6 || has_minimum(form)) {
-    const uint16_t second = float_to_half(form == Form::kQ6 ? b.scale[1] : b.minimum);
-    std::memcpy(to + scales + 32 + 2 * lane, &second, 2);
-  }
-}
-
-uint8_t quant_at(Form form, const uint8_t* block, int lane, int c) {
-  const int j = c / 4, byte = 4 * lane + c % 4;
-  if (form == Form::kQ8) return block[64 * j + byte];
-  uint8_t q = (block[64 * (j % 4) + byte] >> (j < 4 ? 0 : 4)) & 15;
-  if (bits_of(form) == 5) q |= static_cast<uint8_t>(((block[256 + byte] >> j) & 1) << 4);
-  if (bits_of(form) == 6)
-    q |= static_cast<uint8_t>(((block[256 + 64 * (j / 4) + byte] >> (2 * (j % 4))) & 3) << 4);
-  return q;
+  block.scale[0] = block.scale[1] = read_half(from + 2 * lane);
+  block.minimum = 0.0f;
+  if (shape.minimum())
+    block.minimum = read_half(from + 32 + 2 * lane);
+  else if (shape.split)
+    block.scale[1] = read_half(from + 32 + 2 * lane);
 }
 
 size_t float_bytes(Form form) { return form == Form::kF32 ? 4 : 2; }
@@ -193,9 +119,10 @@ bool make_matrix(int ggml_type, int rows, int columns, size_t bytes, Arena& aren
   matrix->rows = rows;
   matrix->columns = columns;
   matrix->groups = (rows + kGroupRows - 1) / kGroupRows;
-  matrix->group_bytes = is_quantized(matrix->form)
-                            ? block_bytes(matrix->form) * static_cast<size_t>(columns / kBlockColumns)
-                            : static_cast<size_t>(columns) * kGroupRows * float_bytes(matrix->form);
+  matrix->group_bytes =
+      is_quantized(matrix->form)
+          ? shape_of(matrix->form).block_bytes() * static_cast<size_t>(columns / kBlockColumns)
+          : static_cast<size_t>(columns) * kGroupRows * float_bytes(matrix->form);
   matrix->data = arena.allocate(matrix->bytes());
   return true;
 }
@@ -215,11 +142,12 @@ void pack_groups(int ggml_type, const uint8_t* source, PackedMatrix& m, int begi
                       rows + stride * static_cast<size_t>(lane) + static_cast<size_t>(c) * width, width);
       continue;
     }
+    const FormShape& shape = shape_of(m.form);
     Block block;
-    for (int b = 0; b < m.columns / kBlockColumns; b++, to += block_bytes(m.form))
+    for (int b = 0; b < m.columns / kBlockColumns; b++, to += shape.block_bytes())
       for (int lane = 0; lane < lanes; lane++) {
         from.read(rows + stride * static_cast<size_t>(lane), b, block);
-        place(m.form, block, lane, to);
+        place(shape, block, lane, to);
       }
   }
 }
@@ -242,15 +170,20 @@ void unpack_row(const PackedMatrix& m, int row, float* out) {
     }
     return;
   }
-  const int zero = has_minimum(m.form) ? 0 : 1 << (bits_of(m.form) - 1);
-  for (int b = 0; b < m.columns / kBlockColumns; b++, group += block_bytes(m.form)) {
-    const uint8_t* scales = group + plane_bytes(m.form) + 2 * lane;
-    const float first = read_half(scales);
-    const float second = m.form == Form::kQ6 ? read_half(scales + 32) : first;
-    const float minimum = has_minimum(m.form) ? read_half(scales + 32) : 0.0f;
-    for (int c = 0; c < kBlockColumns; c++)
-      out[b * kBlockColumns + c] =
-          (c < 16 ? first : second) * static_cast<float>(quant_at(m.form, group, lane, c) - zero) + minimum;
+  const FormShape& shape = shape_of(m.form);
+  const int zero = shape.minimum() ? 0 : 1 << shape.zero_shift;
+  Block block;
+  for (int b = 0; b < m.columns / kBlockColumns; b++, group += shape.block_bytes()) {
+    lift(shape, group, lane, block);
+    for (int c = 0; c < kBlockColumns; c++, out++) {
+      const int quant = shape.codebook ? kCodebook[block.quants[c]] : block.quants[c];
+      float scale = block.scale[c / 16], minimum = block.minimum;
+      if (shape.stepped()) {
+        scale *= static_cast<float>(block.steps[c / 16] & 15);
+        minimum *= static_cast<float>(block.steps[c / 16] >> 4);
+      }
+      *out = scale * static_cast<float>(quant - zero) + minimum;
+    }
   }
 }
 

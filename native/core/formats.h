@@ -12,41 +12,57 @@ constexpr int kGroupRows = 16;     // output rows that one vector of accumulator
 constexpr int kBlockColumns = 32;  // input columns that share a scale
 constexpr int kTileRows = 8;       // activation rows that one activation block holds
 
-// How the weights of one block are stored. Offsets and minimums follow the GGUF block they come from.
+// How the weights of one block are stored. Zeros and minimums follow the GGUF block they come from.
 enum class Form : int {
-  kQ4 = 0,     // 4 bits, value = scale * (q - 8)
-  kQ4Min = 1,  // 4 bits, value = scale * q + minimum
-  kQ5 = 2,     // 5 bits, value = scale * (q - 16)
-  kQ5Min = 3,  // 5 bits, value = scale * q + minimum
-  kQ6 = 4,     // 6 bits, value = scale * (q - 32), one scale for 16 columns
-  kQ8 = 5,     // 8 bits, value = scale * (q - 128)
-  kF16 = 6,
-  kBF16 = 7,
-  kF32 = 8,
+  kQ2Min = 0,       // 2 bits, value = scale * q + minimum, a scale and a minimum for 16 columns
+  kQ3 = 1,          // 3 bits, value = scale * (q - 4), one scale for 16 columns
+  kQ4 = 2,          // 4 bits, value = scale * (q - 8)
+  kQ4Min = 3,       // 4 bits, value = scale * q + minimum
+  kQ4Codebook = 4,  // 4 bits, value = scale * (kCodebook[q] - 128)
+  kQ5 = 5,          // 5 bits, value = scale * (q - 16)
+  kQ5Min = 6,       // 5 bits, value = scale * q + minimum
+  kQ6 = 7,          // 6 bits, value = scale * (q - 32), one scale for 16 columns
+  kQ8 = 8,          // 8 bits, value = scale * (q - 128)
+  kF16 = 9,
+  kBF16 = 10,
+  kF32 = 11,
 };
-constexpr int kFormCount = 9;
 
 inline bool is_quantized(Form form) { return static_cast<int>(form) <= static_cast<int>(Form::kQ8); }
 
-// Bytes that one group of 16 rows takes for one block of 32 columns (quantized forms).
-constexpr size_t block_bytes(Form form) {
-  switch (form) {
-    case Form::kQ4:
-      return 256 + 32;
-    case Form::kQ4Min:
-      return 256 + 64;
-    case Form::kQ5:
-      return 256 + 64 + 32;
-    case Form::kQ5Min:
-      return 256 + 64 + 64;
-    case Form::kQ6:
-      return 256 + 128 + 64;
-    case Form::kQ8:
-      return 512 + 32;
-    default:
-      return 0;
+// What a quantized form's block of 16 rows and 32 columns is made of: planes of quants, then numbers for
+// every row. A plane of `width` bits is `width` vectors of 64 bytes; columns 4 j .. 4 j + 3 of row r are
+// bytes 4 r .. 4 r + 3 of vector j % width, moved up by width * (j / width) bits. A form has the planes whose
+// widths add up to its bits, the widest first, which holds the lowest bits.
+struct FormShape {
+  int bits;
+  int zero_shift;  // the quant of zero is 1 << zero_shift; 0: the form has minimums instead
+  bool split;      // a scale (and minimum) for 16 columns instead of 32
+  bool codebook;   // quants are indices into kCodebook
+
+  constexpr bool minimum() const { return zero_shift == 0; }
+  // Both: sixteen bytes a half, whose low four bits multiply the scale and whose high four the minimum.
+  constexpr bool stepped() const { return split && minimum(); }
+  constexpr size_t plane_bytes() const { return 64 * static_cast<size_t>(bits); }
+  constexpr size_t block_bytes() const {
+    return plane_bytes() + (stepped() ? 96 : split || minimum() ? 64 : 32);
   }
-}
+};
+constexpr FormShape kFormShapes[] = {
+    {2, 0, true, false},   // kQ2Min
+    {3, 2, true, false},   // kQ3
+    {4, 3, false, false},  // kQ4
+    {4, 0, false, false},  // kQ4Min
+    {4, 7, false, true},   // kQ4Codebook
+    {5, 4, false, false},  // kQ5
+    {5, 0, false, false},  // kQ5Min
+    {6, 5, true, false},   // kQ6
+    {8, 7, false, false},  // kQ8
+};
+constexpr const FormShape& shape_of(Form form) { return kFormShapes[static_cast<int>(form)]; }
+
+// The sixteen weights of IQ4_NL and IQ4_XS, 128 added (`kvalues_iq4nl` in ggml-common.h).
+constexpr uint8_t kCodebook[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
 
 // Eight rows of activations, 32 columns: what one step of the integer kernels eats.
 struct alignas(64) ActivationBlock {

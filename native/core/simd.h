@@ -76,6 +76,16 @@ inline VI vi_shift_left(VI a) {
   return {_mm512_slli_epi32(a.v, N)};
 }
 inline VF vf_from(VI a) { return {_mm512_cvtepi32_ps(a.v)}; }
+// The low or the high four bits of sixteen bytes.
+inline __m512i sixteen_bytes(const uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline VF vf_low_nibbles(const uint8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_and_si512(sixteen_bytes(p), _mm512_set1_epi32(15)))};
+}
+inline VF vf_high_nibbles(const uint8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_srli_epi32(sixteen_bytes(p), 4))};
+}
 inline void store_int8(int8_t* p, VF a) {  // a already rounded and within -127..127
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }
@@ -90,6 +100,11 @@ inline VB vb_bits_right(VB a, uint8_t mask) {
 template <int N>
 inline VB vb_bits_left(VB a, uint8_t mask) {
   return {_mm512_and_si512(_mm512_slli_epi32(a.v, N), _mm512_set1_epi8(static_cast<char>(mask)))};
+}
+// table[index] for indices below 16
+inline VB vb_lookup(const uint8_t* table, VB index) {
+  const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), index.v)};
 }
 // acc[lane] += sum over c of w[4 lane + c] * x[c]
 template <bool kWide>
@@ -177,6 +192,20 @@ inline VI vi_shift_left(VI x) {
   return {_mm256_slli_epi32(x.a, N), _mm256_slli_epi32(x.b, N)};
 }
 inline VF vf_from(VI x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+inline __m256 low_nibbles(__m128i bytes) {
+  return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_cvtepu8_epi32(bytes), _mm256_set1_epi32(15)));
+}
+inline __m256 high_nibbles(__m128i bytes) {
+  return _mm256_cvtepi32_ps(_mm256_srli_epi32(_mm256_cvtepu8_epi32(bytes), 4));
+}
+inline VF vf_low_nibbles(const uint8_t* p) {
+  const __m128i bytes = load128(p);
+  return {low_nibbles(bytes), low_nibbles(_mm_unpackhi_epi64(bytes, bytes))};
+}
+inline VF vf_high_nibbles(const uint8_t* p) {
+  const __m128i bytes = load128(p);
+  return {high_nibbles(bytes), high_nibbles(_mm_unpackhi_epi64(bytes, bytes))};
+}
 inline void store_int8(int8_t* p, VF x) {
   const __m256i words =
       _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)), 0xD8);
@@ -201,6 +230,10 @@ template <int N>
 inline VB vb_bits_left(VB x, uint8_t mask) {
   const __m256i m = _mm256_set1_epi8(static_cast<char>(mask));
   return {_mm256_and_si256(_mm256_slli_epi32(x.a, N), m), _mm256_and_si256(_mm256_slli_epi32(x.b, N), m)};
+}
+inline VB vb_lookup(const uint8_t* table, VB index) {
+  const __m256i entries = _mm256_broadcastsi128_si256(load128(table));
+  return {_mm256_shuffle_epi8(entries, index.a), _mm256_shuffle_epi8(entries, index.b)};
 }
 inline __m256i pair_sums(__m256i w, __m256i x) {
   return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
@@ -280,6 +313,8 @@ inline VI vi_shift_left(VI a) {
   REALM_LANES(VI, a.v[i] * (1 << N))
 }
 inline VF vf_from(VI a) { REALM_LANES(VF, static_cast<float>(a.v[i])) }
+inline VF vf_low_nibbles(const uint8_t* p) { REALM_LANES(VF, static_cast<float>(p[i] & 15)) }
+inline VF vf_high_nibbles(const uint8_t* p) { REALM_LANES(VF, static_cast<float>(p[i] >> 4)) }
 inline void store_int8(int8_t* p, VF a) {
   for (int i = 0; i < 16; i++) p[i] = static_cast<int8_t>(a.v[i]);
 }
@@ -304,6 +339,11 @@ template <int N>
 inline VB vb_bits_left(VB a, uint8_t mask) {
   VB r;
   for (int i = 0; i < 64; i++) r.v[i] = static_cast<uint8_t>((a.v[i] << N) & mask);
+  return r;
+}
+inline VB vb_lookup(const uint8_t* table, VB index) {
+  VB r;
+  for (int i = 0; i < 64; i++) r.v[i] = table[index.v[i]];
   return r;
 }
 template <bool kWide>

@@ -13,10 +13,16 @@ RUNNING = [name for name in INSTRUCTION_SETS if _native.can_run(name)]
 # most half of 1/127 of their block's largest value; float weights only add float32 rounding.
 TOLERANCE = {"F32": 1e-6, "F16": 1e-6, "BF16": 1e-6}
 QUANTIZED_TOLERANCE = 6e-3
-BLOCK_TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
+BLOCK_TYPES = [
+    "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
+    "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K", "IQ4_NL", "IQ4_XS",
+]  # fmt: skip
+# Their scale is not a half float in the file, but becomes one.
+ROUNDED_SCALES = ("Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K", "IQ4_XS")
 HALF_OFFSETS = {
     "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,),
-    "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
+    "Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
+    "IQ4_NL": (0,), "IQ4_XS": (0,),
 }  # fmt: skip
 
 
@@ -31,7 +37,10 @@ def random_matrix(block_type: BlockType, rows: int, columns: int, seed: int) -> 
         return (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8).reshape(-1)
     blocks = rows * columns // block_type.block_elements
     data = rng.integers(0, 256, (blocks, block_type.block_bytes), dtype=np.uint8)
-    for offset in HALF_OFFSETS[block_type.name]:
+    if block_type.name == "Q8_K":
+        floats = rng.uniform(-0.02, 0.02, blocks).astype(np.float32)
+        data[:, :4] = floats.view(np.uint8).reshape(blocks, 4)
+    for offset in HALF_OFFSETS.get(block_type.name, ()):
         scales = rng.uniform(-0.02, 0.02, blocks).astype(np.float16)
         data[:, offset : offset + 2] = scales.view(np.uint8).reshape(blocks, 2)
     return data.reshape(-1)
@@ -44,8 +53,7 @@ def test_packing_keeps_every_weight(name: str) -> None:
     data = random_matrix(block_type, rows, columns, seed=1)
     expected = dequantize(data, block_type, (rows, columns))
     packed = _native.unpacked(int(block_type), data, rows, columns)
-    if name in ("Q4_K", "Q5_K", "Q6_K"):
-        # Their scale is a product of two numbers, kept as one half float.
+    if name in ROUNDED_SCALES:
         np.testing.assert_allclose(packed, expected, rtol=0, atol=np.abs(expected).max() * 2e-3)
     else:
         np.testing.assert_allclose(packed, expected, rtol=0, atol=1e-6)
@@ -87,13 +95,24 @@ def test_a_row_does_not_depend_on_its_neighbours(isa: str, name: str) -> None:
         assert together.tobytes() == alone[:count].tobytes()
 
 
+# Blocks of 32 with a scale of 1 whose weights are all the same: every byte of quants, the weight.
+EXTREMES = [
+    ("Q8_0", 0x80, -128.0),
+    ("Q8_0", 0x7F, 127.0),
+    ("IQ4_NL", 0x00, -127.0),
+    ("IQ4_NL", 0xFF, 113.0),
+]
+
+
 @pytest.mark.parametrize("isa", RUNNING)
-def test_extreme_activations(isa: str) -> None:
+@pytest.mark.parametrize(("name", "quants", "weight"), EXTREMES)
+def test_extreme_activations(isa: str, name: str, quants: int, weight: float) -> None:
     # The largest sums that 8-bit weights and activations can make: none may saturate.
-    data = np.full((16, 8, 34), 0x80, np.uint8)  # quants of -128
+    block_type = BlockType[name]
+    data = np.full((16, 8, block_type.block_bytes), quants, np.uint8)
     data[:, :, :2] = np.frombuffer(np.float16(1.0).tobytes(), np.uint8)
     values = np.stack([np.ones(256), -np.ones(256), np.zeros(256)]).astype(np.float32)
-    actual = _native.product(isa, int(BlockType.Q8_0), data.reshape(-1), 16, 256, values)
-    np.testing.assert_allclose(actual[0], -128.0 * 256, rtol=1e-6)
-    np.testing.assert_allclose(actual[1], 128.0 * 256, rtol=1e-6)
+    actual = _native.product(isa, int(block_type), data.reshape(-1), 16, 256, values)
+    np.testing.assert_allclose(actual[0], weight * 256, rtol=1e-6)
+    np.testing.assert_allclose(actual[1], -weight * 256, rtol=1e-6)
     assert not actual[2].any()

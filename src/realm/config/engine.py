@@ -17,6 +17,9 @@ class EngineConfig:
     context_length: most tokens of one session; 0 takes what the model was trained for.
     step_tokens: most rows of one forward step.
     prefill_chunk_tokens: most rows of one session's prompt in a step while others decode.
+    step_seconds: how long a step may take while a session decodes; prompts get what is left of it.
+    prefix_cache: keep pages of ended sessions for the same owner's texts that begin alike.
+    displacement_tokens: how far ahead of a waiting owner another must be to lose pages to it.
     """
 
     threads: int = 0
@@ -24,6 +27,9 @@ class EngineConfig:
     context_length: int = 0
     step_tokens: int = 512
     prefill_chunk_tokens: int = 256
+    step_seconds: float = 0.05
+    prefix_cache: bool = True
+    displacement_tokens: int = 4096
 
     def __post_init__(self) -> None:
         if self.threads < 0 or self.threads > 1024:
@@ -37,6 +43,10 @@ class EngineConfig:
                 "0 < prefill_chunk_tokens <= step_tokens <= 4096 must hold, not "
                 f"{self.prefill_chunk_tokens} and {self.step_tokens}"
             )
+        if not 0.0 < self.step_seconds < float("inf"):
+            raise ConfigError(f"step_seconds must be a number > 0, not {self.step_seconds}")
+        if self.displacement_tokens < 1:
+            raise ConfigError(f"displacement_tokens must be >= 1, not {self.displacement_tokens}")
 
     @property
     def thread_count(self) -> int:

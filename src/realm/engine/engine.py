@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Items
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,44 +15,45 @@ from numpy.typing import NDArray
 from realm.config import EngineConfig, SamplingParameters
 from realm.engine.batch import build_batch
 from realm.engine.cache import ModelCache
+from realm.engine.fairness import OwnerLedger
+from realm.engine.model_state import ModelState
 from realm.engine.output import StepOutput
-from realm.engine.scheduler import Candidate, PlannedRows, StepPlan, plan_step
+from realm.engine.scheduler import StepLimits, StepPlan, plan_step
 from realm.engine.sequence import Sequence, Want
+from realm.engine.step_cost import StepCostEstimate
 from realm.errors import (
     CapacityError,
+    ConfigError,
     ContextLengthError,
     ModelNotFoundError,
-    RealmError,
     RequestError,
 )
-from realm.kernels import PAGE_TOKENS, Team
+from realm.kernels import PAGE_TOKENS, CachePool, Team
 from realm.model import StoredModel
 
 _NO_ROWS = np.empty(0, np.int32)
 
 
-@dataclass(slots=True, eq=False)
-class _ModelState:
-    """Sequences of one model; `waiting` are those that want an answer."""
-
-    model: StoredModel
-    cache: ModelCache
-    sequences: dict[int, Sequence] = field(default_factory=dict)
-    waiting: dict[int, Sequence] = field(default_factory=dict)
-
-
 class Engine:
     """Sequences and steps over every stored model.
 
-    clock: seconds, for `native_seconds` alone; a replay passes its own.
+    clock: seconds, to measure what a step costs; a replay passes its own. It decides how much of a
+    prompt a step takes, never a result. Without one, prompts get all that `config` allows.
     """
 
     def __init__(self, config: EngineConfig, clock: Callable[[], float] = lambda: 0.0) -> None:
         self._config = config
         self._clock = clock
         self._team = Team(config.thread_count)
-        self._states: dict[str, _ModelState] = {}
-        self._state_of: dict[int, _ModelState] = {}
+        self._ledger = OwnerLedger()
+        self._limits = StepLimits(
+            rows=config.step_tokens,
+            chunk_rows=config.prefill_chunk_tokens,
+            step_seconds=config.step_seconds,
+        )
+        self._states: dict[str, ModelState] = {}
+        self._costs: dict[str, StepCostEstimate] = {}
+        self._state_of: dict[int, ModelState] = {}
         self._next_number = 1
         self._turn = 0
         self.native_seconds = 0.0
@@ -61,19 +61,37 @@ class Engine:
 
     @property
     def has_work(self) -> bool:
-        """Whether some sequence waits for an answer."""
-        return any(state.waiting for state in self._states.values())
+        """Whether a step would bring some sequence nearer to its answer."""
+        return any(state.has_work for state in self._states.values())
 
-    def open(self, model: StoredModel, owner: str) -> int:
-        """A new empty sequence; its number. owner: who it is scheduled for."""
+    @property
+    def preemption_count(self) -> int:
+        """How often a sequence that waited for an answer lost its pages to another."""
+        return sum(state.preemption_count for state in self._states.values())
+
+    @property
+    def reused_page_count(self) -> int:
+        """Pages that the prefix cache spared from being computed."""
+        return sum(state.cache.prefix_hit_count for state in self._states.values())
+
+    def set_weight(self, owner: str, weight: float) -> None:
+        """An owner's share against others that want as much: 1 for everyone unless set."""
+        if not 0.0 < weight < float("inf"):
+            raise ConfigError(f"a weight must be a number > 0, not {weight}")
+        self._ledger.set_weight(owner, weight)
+
+    def open(self, model: StoredModel, owner: str, priority: int = 0) -> int:
+        """A new empty sequence; its number. owner: who it is scheduled for.
+
+        priority: a higher one gets pages and prompt rows before every lower one.
+        """
         state = self._states.get(model.content_hash)
         if state is None:
-            config = self._config
-            cache = ModelCache(model, config.cache_bytes, config.context_length)
-            state = self._states[model.content_hash] = _ModelState(model, cache)
+            state = self._states[model.content_hash] = self._new_state(model)
+            self._costs[model.content_hash] = StepCostEstimate()
         number = self._next_number
         self._next_number += 1
-        state.sequences[number] = Sequence(number, owner, state.cache.take_row())
+        state.sequences[number] = Sequence(number, owner, state.cache.take_row(), priority)
         self._state_of[number] = state
         return number
 
@@ -84,6 +102,8 @@ class Engine:
         nothing is added.
         """
         state, found = self._find(sequence)
+        if found.by_layers:
+            raise RequestError("the sequence is computed layer by layer")
         vocabulary = state.model.hyperparameters.vocabulary_size
         for index, token in enumerate(token_ids):
             if not 0 <= token < vocabulary:
@@ -117,46 +137,56 @@ class Engine:
         del found.tokens[position:]
         found.computed = min(found.computed, position)
         found.prompt_count = min(found.prompt_count, position)
+        found.paid = min(found.paid, position)
+        del found.chain[position // PAGE_TOKENS :]
         state.cache.truncate(found, found.computed)
+        state.rest(found)
 
     def fork(self, sequence: int) -> int:
         """A new sequence with the same tokens; cache pages are shared until one is written."""
         state, found = self._find(sequence)
-        number = self.open(state.model, found.owner)
+        number = self.open(state.model, found.owner, found.priority)
         copy = state.sequences[number]
         copy.tokens = list(found.tokens)
         copy.computed = found.computed
         copy.prompt_count = found.prompt_count
-        state.cache.share(found, copy, found.computed)
+        state.share(found, copy)
         return number
 
     def close(self, sequence: int) -> None:
         """Forget the sequence and free its pages, also while it waits: no answer follows then."""
         state, found = self._find(sequence)
-        state.waiting.pop(sequence, None)
-        del state.sequences[sequence], self._state_of[sequence]
-        state.cache.drop(found)
+        del self._state_of[sequence]
+        state.remove(found)
 
     def free_page_count(self, model: StoredModel) -> int | None:
         """Free cache pages of a model; None while it has had no sequence."""
         state = self._states.get(model.content_hash)
         return None if state is None else state.cache.free_page_count
 
+    def forget_prefixes(self, owner: str | None = None) -> None:
+        """Keep no page of this owner, or of anyone, for texts that begin alike."""
+        for state in self._states.values():
+            state.cache.forget_prefixes(owner)
+
     def step(self) -> list[StepOutput]:
         """Compute the next rows of one model's waiting sequences; the answers that are complete."""
-        states = [state for state in self._states.values() if state.waiting]
+        states = [state for state in self._states.values() if state.has_work]
         if not states:
             return []
+        self._ledger.settle({owner for state in states for owner in state.owners()})
         state = states[self._turn % len(states)]
         self._turn += 1
+        state.give_pages()
+        refused = self._refuse(state)
         plan = plan_step(
-            [Candidate(n, s.owner, s.pending) for n, s in state.waiting.items()],
-            self._turn,
-            self._config.step_tokens,
-            self._config.prefill_chunk_tokens,
+            state.candidates(),
+            self._ledger.virtual,
+            self._limits,
+            self._costs[state.model.content_hash].cost,
+            self._ledger.weights,
         )
-        plan, failed = self._take_pages(state, plan)
-        return failed + self._run(state, plan) if plan.rows else failed
+        return refused + self._run(state, plan) if plan.rows else refused
 
     # ---- The layer by layer path of guests ----
 
@@ -182,8 +212,13 @@ class Engine:
         written = len(found.pages) * PAGE_TOKENS
         if not 0 <= position <= written:
             raise RequestError(f"position {position} leaves a gap: the cache ends before {written}")
+        if found.tokens:
+            raise RequestError("the sequence has tokens; layer by layer it must have none")
         self._check_length(state, end)
-        state.cache.make_writable(found, position, end)
+        found.by_layers = True
+        state.make_writable(found, position, end)
+        self._ledger.arrive(found.owner)
+        self._ledger.charge(found.owner, len(hidden) / h.layer_count, decoding=False)
         out = np.empty_like(hidden)
         with state.model.step_lock:
             state.model.native.step(
@@ -207,43 +242,55 @@ class Engine:
 
     # ---- Inside ----
 
-    def _find(self, sequence: int) -> tuple[_ModelState, Sequence]:
+    def _new_state(self, model: StoredModel) -> ModelState:
+        config, page_bytes = self._config, model.native.page_bytes
+        page_count = config.cache_bytes // page_bytes
+        if page_count < 1:
+            raise CapacityError(
+                f"{config.cache_bytes} bytes do not hold one cache page of {page_bytes}"
+            )
+        limit = model.hyperparameters.context_length
+        cache = ModelCache(
+            model.content_hash,
+            CachePool(model.native, page_count),
+            min(config.context_length or limit, limit),
+            keeps_prefixes=config.prefix_cache,
+        )
+        return ModelState(model, cache, self._ledger, config)
+
+    def _find(self, sequence: int) -> tuple[ModelState, Sequence]:
         try:
             state = self._state_of[sequence]
         except KeyError:
             raise ModelNotFoundError(f"no open sequence {sequence}") from None
         return state, state.sequences[sequence]
 
-    def _check_length(self, state: _ModelState, count: int) -> None:
+    def _check_length(self, state: ModelState, count: int) -> None:
         limit = state.cache.context_length
         if count > limit:
             raise ContextLengthError(f"{count} tokens exceed the context of {limit}")
 
-    def _want(self, state: _ModelState, found: Sequence, want: SamplingParameters | Want) -> None:
+    def _want(self, state: ModelState, found: Sequence, want: SamplingParameters | Want) -> None:
         if found.want is not None:
             raise RequestError("the sequence already waits for an answer")
         if not found.tokens:
             raise RequestError("the sequence has no tokens")
         # Logits come from computing the last token: when the cache holds it, it is computed again.
         found.computed = min(found.computed, len(found.tokens) - 1)
+        found.paid = min(found.paid, found.computed)
         found.want = want
-        state.waiting[found.number] = found
+        state.ask(found)
 
-    def _take_pages(self, state: _ModelState, plan: StepPlan) -> tuple[StepPlan, list[StepOutput]]:
-        rows: list[PlannedRows] = []
-        failed: list[StepOutput] = []
-        for row in plan.rows:
-            sequence = state.sequences[row.sequence]
-            begin = sequence.computed
-            try:
-                state.cache.make_writable(sequence, begin, begin + row.count)
-            except CapacityError as error:
-                failed.append(self._answer(state, sequence, error=error))
-            else:
-                rows.append(row)
-        return StepPlan(tuple(rows)), failed
+    def _refuse(self, state: ModelState) -> list[StepOutput]:
+        refused, state.refused = state.refused, []
+        outputs: list[StepOutput] = []
+        for each in refused:
+            state.answer(each)
+            text = f"{len(each.tokens)} tokens never fit in {state.cache.page_count} cache pages"
+            outputs.append(StepOutput(each.number, error=CapacityError(text)))
+        return outputs
 
-    def _run(self, state: _ModelState, plan: StepPlan) -> list[StepOutput]:
+    def _run(self, state: ModelState, plan: StepPlan) -> list[StepOutput]:
         batch = build_batch(plan, state.sequences)
         native = state.model.native
         begin = self._clock()
@@ -266,10 +313,12 @@ class Engine:
                 for index, each in enumerate(batch.answered)
                 if each.want is Want.LOGITS
             }
-        self.native_seconds += self._clock() - begin
+        seconds = self._clock() - begin
+        self.native_seconds += seconds
         self.step_count += 1
+        self._costs[state.model.content_hash].observe(len(batch.tokens), seconds)
         for row in plan.rows:
-            state.sequences[row.sequence].computed += row.count
+            state.computed(state.sequences[row.sequence], row.count)
         return [
             self._answer(state, each, token=sampled[index], logits=logits.get(index))
             for index, each in enumerate(batch.answered)
@@ -277,16 +326,14 @@ class Engine:
 
     def _answer(
         self,
-        state: _ModelState,
+        state: ModelState,
         sequence: Sequence,
         *,
-        token: int = -1,
-        logits: NDArray[np.float32] | None = None,
-        error: RealmError | None = None,
+        token: int,
+        logits: NDArray[np.float32] | None,
     ) -> StepOutput:
-        sequence.want = None
-        del state.waiting[sequence.number]
+        state.answer(sequence)
         if token < 0:
-            return StepOutput(sequence.number, logits=logits, error=error)
+            return StepOutput(sequence.number, logits=logits)
         sequence.tokens.append(token)
         return StepOutput(sequence.number, (token,))

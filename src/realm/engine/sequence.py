@@ -20,16 +20,27 @@ class Sequence:
 
     tokens: every token, computed or not. computed: how many of them stand in the cache.
     prompt_count: how many were given rather than sampled. pages: cache pages, by position.
+    paid: rows below this position were computed, paid for, and taken away: again, they are free.
+    served: new rows computed since it got its pages. arrival: when it last joined the queue.
+    passed_pages: pages given to those behind it in the queue. chain: hashes of its full pages.
+    by_layers: a guest fills its pages layer by layer; they cannot be computed again.
     """
 
     number: int
     owner: str
     table_row: int
+    priority: int = 0
     tokens: list[int] = field(default_factory=list)
     computed: int = 0
     prompt_count: int = 0
     pages: list[int] = field(default_factory=list)
     want: SamplingParameters | Want | None = None
+    paid: int = 0
+    served: int = 0
+    arrival: int = 0
+    passed_pages: int = 0
+    chain: list[bytes] = field(default_factory=list)
+    by_layers: bool = False
 
     @property
     def pending(self) -> int:

@@ -49,8 +49,8 @@ def dequantize(
             f"{flat.size} bytes of {block_type.name} are not a tensor of shape {shape}, "
             f"which takes {needed}"
         )
-    # A scale that is not a number makes elements that are not; that is the data's meaning.
-    with np.errstate(invalid="ignore"):
+    # A scale that is no number, or a huge one, makes elements like it; that is the data's meaning.
+    with np.errstate(invalid="ignore", over="ignore"):
         return meaning(flat.reshape(-1, block_type.block_bytes)).reshape(shape)
 
 
@@ -106,6 +106,35 @@ def _q8_0(blocks: Bytes) -> Floats:
     return _half(blocks, 0) * blocks[:, 2:].view(np.int8).astype(np.float32)
 
 
+def _two_bits(packed: Bytes) -> Bytes:
+    """Four 2-bit quants a byte, 32 bytes a group: [blocks, 64] to [blocks, 256]."""
+    shifts = np.array([0, 2, 4, 6], dtype=np.uint8)[:, None]
+    return ((packed.reshape(-1, 2, 1, 32) >> shifts) & np.uint8(3)).reshape(-1, 256)
+
+
+def _q2_k(blocks: Bytes) -> Floats:
+    # Sixteen bytes: scales in the low nibbles, minimums in the high ones.
+    scale = _half(blocks, 80) * (blocks[:, :16] & 0x0F).astype(np.float32)
+    minimum = _half(blocks, 82) * (blocks[:, :16] >> 4).astype(np.float32)
+    quants = _two_bits(blocks[:, 16:80]).reshape(-1, 16, 16).astype(np.float32)
+    return (scale[:, :, None] * quants - minimum[:, :, None]).reshape(-1, 256)
+
+
+def _q3_k(blocks: Bytes) -> Floats:
+    # Sixteen 6-bit scales: eight bytes of low nibbles, four bytes of four 2-bit pairs.
+    low = _nibbles(blocks[:, 96:104]).reshape(-1, 16)
+    shifts = np.array([0, 2, 4, 6], dtype=np.uint8)[:, None]
+    high = ((blocks[:, None, 104:108] >> shifts) & 3).reshape(-1, 16)
+    scales = _half(blocks, 108) * ((low | (high << 4)).astype(np.int8) - np.int8(32)).astype(
+        np.float32
+    )
+    third = (blocks[:, None, :32] >> np.arange(8, dtype=np.uint8)[:, None]) & np.uint8(1)
+    quants = (_two_bits(blocks[:, 32:96]) | (third.reshape(-1, 256) << 2)).astype(
+        np.int8
+    ) - np.int8(4)
+    return (scales[:, :, None] * quants.reshape(-1, 16, 16).astype(np.float32)).reshape(-1, 256)
+
+
 def _scales_and_minimums(packed: Bytes) -> tuple[Floats, Floats]:
     """Eight 6-bit scales and eight 6-bit minimums out of 12 bytes: two float32 [blocks, 8]."""
     first, second, last = packed[:, 0:4], packed[:, 4:8], packed[:, 8:12]
@@ -143,6 +172,35 @@ def _q6_k(blocks: Bytes) -> Floats:
     return (scales[:, :, None] * quants.reshape(-1, 16, 16).astype(np.float32)).reshape(-1, 256)
 
 
+def _q8_k(blocks: Bytes) -> Floats:
+    # The block's last 32 bytes are sums of quants, for products only.
+    scale = np.ascontiguousarray(blocks[:, :4]).view("<f4").astype(np.float32)
+    return scale * blocks[:, 4:260].view(np.int8).astype(np.float32)
+
+
+CODEBOOK: Floats = np.array(
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], dtype=np.float32
+)
+"""What the sixteen quants of IQ4_NL and IQ4_XS stand for (`kvalues_iq4nl`)."""
+
+
+def _iq4_nl(blocks: Bytes) -> Floats:
+    return _half(blocks, 0) * CODEBOOK[_nibbles(blocks[:, 2:]).reshape(-1, 32)]
+
+
+def _iq4_xs(blocks: Bytes) -> Floats:
+    # Eight 6-bit scales: four bytes of low nibbles (even, odd), one 16-bit word of 2-bit pairs.
+    low = np.stack([blocks[:, 4:8] & 0x0F, blocks[:, 4:8] >> 4], axis=-1).reshape(-1, 8)
+    word = np.ascontiguousarray(blocks[:, 2:4]).view("<u2")
+    high = ((word >> np.arange(0, 16, 2, dtype=np.uint16)) & 3).astype(np.uint8)
+    scales = _half(blocks, 0) * ((low | (high << 4)).astype(np.int8) - np.int8(32)).astype(
+        np.float32
+    )
+    quants = _nibbles(blocks[:, 8:].reshape(-1, 8, 16)).reshape(-1, 8, 32)
+    values: Floats = scales[:, :, None] * CODEBOOK[quants]
+    return values.reshape(-1, 256)
+
+
 MEANINGS: Mapping[BlockType, Callable[[Bytes], Floats]] = MappingProxyType(
     {
         BlockType.F32: _f32,
@@ -153,9 +211,14 @@ MEANINGS: Mapping[BlockType, Callable[[Bytes], Floats]] = MappingProxyType(
         BlockType.Q5_0: _q5_0,
         BlockType.Q5_1: _q5_1,
         BlockType.Q8_0: _q8_0,
+        BlockType.Q2_K: _q2_k,
+        BlockType.Q3_K: _q3_k,
         BlockType.Q4_K: _q4_k,
         BlockType.Q5_K: _q5_k,
         BlockType.Q6_K: _q6_k,
+        BlockType.Q8_K: _q8_k,
+        BlockType.IQ4_NL: _iq4_nl,
+        BlockType.IQ4_XS: _iq4_xs,
     }
 )
 """The block types that `dequantize` understands: blocks uint8 [blocks, block_bytes] to float32."""

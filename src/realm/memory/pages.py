@@ -1,6 +1,6 @@
 """Page numbers with reference counts: bookkeeping only, no bytes.
 
-A page that several sequences share is never written; who wants to write takes a copy first.
+A page with several references is never written; who wants to write takes a copy first.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ class PageAllocator:
         self._references[page] += 1
 
     def is_shared(self, page: int) -> bool:
-        """Whether more than one sequence holds the page."""
+        """Whether the page has more than one reference."""
         return self._references[page] > 1
+
+    def references(self, page: int) -> int:
+        """How many references the page has; 0 when it is free."""
+        return self._references[page]
 
     def release(self, page: int) -> bool:
         """One reference less; True when it was the last and the page is free again."""

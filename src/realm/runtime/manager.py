@@ -50,7 +50,7 @@ class RuntimeManager:
         self._is_closed = False
         if program is not None:
             self._compiled_program()
-        self._engine = Engine(self._config)
+        self._engine = Engine(self._config, time.perf_counter)
         loop = EngineLoop(self._engine, time.perf_counter, self._host_limits.guest_count)
         # A forgotten manager must not leave a thread in native code when the interpreter ends.
         self._stop = weakref.finalize(self, loop.close)

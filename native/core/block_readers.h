@@ -1,0 +1,27 @@
+// How GGUF blocks are read: 32 columns of one row at a time, whatever the block type.
+#pragma once
+
+#include "formats.h"
+
+namespace realm {
+
+// 32 columns of one row: unsigned quants and what they are multiplied with.
+struct Block {
+  uint8_t quants[kBlockColumns];
+  float scale[2];  // of columns 0..15 and 16..31
+  float minimum;
+  uint8_t steps[2];  // stepped forms: what scale (low four bits) and minimum (high) are multiplied with
+};
+
+struct Source {
+  int ggml_type;
+  Form form;
+  int columns;                                            // of one GGUF block
+  int bytes;                                              // of one GGUF block
+  void (*read)(const uint8_t* row, int block, Block& b);  // nullptr for floats
+};
+
+// The table's row of a GGML block type; nullptr when the type cannot run.
+const Source* source_of(int ggml_type);
+
+}  // namespace realm

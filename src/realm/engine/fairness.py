@@ -1,0 +1,58 @@
+"""How much of the engine each owner has had, so that the one with the least comes first.
+
+Virtual tokens as in "Fairness in Serving Large Language Models" (Sheng et al., OSDI 2024): rows
+computed for an owner, by kind, over the owner's weight. An owner that comes back is lifted to the
+least of those that are active, so that nobody saves up by idling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_SPARE_ACCOUNTS = 256
+
+
+class OwnerLedger:
+    """Virtual tokens of every owner.
+
+    decode_cost: what one decode row costs, in prompt rows.
+    """
+
+    __slots__ = ("_decode_cost", "_floor", "_virtual", "_weights", "virtual", "weights")
+
+    def __init__(self, decode_cost: float = 2.0) -> None:
+        self._decode_cost = decode_cost
+        self._floor = 0.0
+        self._virtual: dict[str, float] = {}
+        self._weights: dict[str, float] = {}
+        self.virtual: Mapping[str, float] = MappingProxyType(self._virtual)
+        self.weights: Mapping[str, float] = MappingProxyType(self._weights)
+
+    def set_weight(self, owner: str, weight: float) -> None:
+        """An owner's share against others; 1 unless set."""
+        self._weights[owner] = weight
+
+    def arrive(self, owner: str) -> None:
+        """The owner asks for something; needless but harmless while it is active."""
+        if self._virtual.get(owner, -1.0) < self._floor:
+            self._virtual[owner] = self._floor
+
+    def charge(self, owner: str, rows: float, *, decoding: bool) -> None:
+        """Rows were computed for the owner."""
+        cost = rows * self._decode_cost if decoding else rows
+        self._virtual[owner] += cost / self._weights.get(owner, 1.0)
+
+    def settle(self, active: set[str]) -> None:
+        """Once a step: the owners that have or want rows now. Raises the floor to their least."""
+        if active:
+            self._floor = max(self._floor, min(self._virtual[owner] for owner in active))
+        if len(self._virtual) > _SPARE_ACCOUNTS + 2 * len(active):
+            self._forget_idle(active)
+
+    def _forget_idle(self, active: set[str]) -> None:
+        # Of those that are away, only who is above the floor would not begin at the floor again.
+        floor = self._floor
+        kept = {o: v for o, v in self._virtual.items() if v > floor or o in active}
+        self._virtual.clear()
+        self._virtual.update(kept)
