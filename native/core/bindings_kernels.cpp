@@ -1,11 +1,14 @@
 // Single kernels, for tests.
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "attention_spans.h"
 #include "bindings.h"
+#include "bindings_draws.h"
 #include "transformer.h"
 
 namespace nb = nanobind;
@@ -142,13 +145,59 @@ auto attention(const std::string& instruction_set, const Rows& queries, const Ro
   return result;
 }
 
+// One draw. Writes log probabilities to the arrays when they are given, [1 + n] each.
 int sample_one(const std::string& instruction_set, const Vector& logits, float temperature, int top_k,
-               float top_p, float min_p, uint64_t seed, int64_t position) {
+               float top_p, float min_p, uint64_t seed, int64_t position, float typical_p,
+               const std::optional<Vector>& penalties, const std::optional<Tokens>& history, int prompt_count,
+               const std::optional<Tokens>& bias_tokens, const std::optional<Vector>& bias_values,
+               const std::optional<Array<const uint32_t, nb::ndim<1>>>& allowed,
+               std::optional<Array<float, nb::ndim<1>>> logprobs,
+               std::optional<Array<int32_t, nb::ndim<1>>> logprob_tokens) {
   std::vector<float> values(logits.data(), logits.data() + logits.size());
   require(!values.empty(), "no logits");
+  SamplingRow row;
+  row.temperature = temperature;
+  row.top_k = top_k;
+  row.top_p = top_p;
+  row.min_p = min_p;
+  row.typical_p = typical_p;
+  if (penalties) {
+    require(penalties->size() == 3, "penalties are repetition, presence and frequency");
+    row.repetition_penalty = penalties->data()[0];
+    row.presence_penalty = penalties->data()[1];
+    row.frequency_penalty = penalties->data()[2];
+  }
+  row.seed = seed;
+  row.position = position;
+  if (history) {
+    row.history = history->data();
+    row.history_count = static_cast<int>(history->size());
+    row.prompt_count = prompt_count;
+  }
+  require(bias_tokens.has_value() == bias_values.has_value(), "a bias needs tokens and values");
+  if (bias_tokens) {
+    require(bias_tokens->size() == bias_values->size(), "a bias needs as many tokens as values");
+    for (size_t i = 0; i < bias_tokens->size(); i++)
+      require(bias_tokens->data()[i] >= 0 && static_cast<size_t>(bias_tokens->data()[i]) < values.size(),
+              "a bias is for a token out of the vocabulary");
+    row.bias_tokens = bias_tokens->data();
+    row.bias_values = bias_values->data();
+    row.bias_count = static_cast<int>(bias_tokens->size());
+  }
+  if (allowed) {
+    require(allowed->size() == (values.size() + 31) / 32, "a mask must have one bit a token");
+    row.allowed = allowed->data();
+  }
+  require(logprobs.has_value() == logprob_tokens.has_value(), "log probabilities need values and tokens");
+  if (logprobs) {
+    require(logprobs->size() > 0 && logprobs->size() <= kMostLogprobs + 1 &&
+                logprobs->size() == logprob_tokens->size(),
+            "log probabilities are for 1 to 21 tokens");
+    row.logprob_count = static_cast<int>(logprobs->size()) - 1;
+    row.logprobs = logprobs->data();
+    row.logprob_tokens = logprob_tokens->data();
+  }
   SamplerScratch scratch;
-  const SamplingRow row{temperature, top_p,    min_p,   1.0f, 0.0f, 0.0f, top_k,
-                        seed,        position, nullptr, 0,    0,    true};
   return sample(table(instruction_set), values.data(), static_cast<int>(values.size()), row, scratch);
 }
 
@@ -170,7 +219,10 @@ void bind_kernels(nb::module_& module) {
   module.def("attention", &attention, "instruction_set"_a, "queries"_a, "keys"_a, "values"_a,
              "first_position"_a, "window"_a, "softcap"_a);
   module.def("sample", &sample_one, "instruction_set"_a, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a,
-             "min_p"_a, "seed"_a, "position"_a);
+             "min_p"_a, "seed"_a, "position"_a, nb::kw_only(), "typical_p"_a = 1.0f,
+             "penalties"_a = nb::none(), "history"_a = nb::none(), "prompt_count"_a = 0,
+             "bias_tokens"_a = nb::none(), "bias_values"_a = nb::none(), "allowed"_a = nb::none(),
+             "logprobs"_a = nb::none(), "logprob_tokens"_a = nb::none());
 }
 
 }  // namespace realm

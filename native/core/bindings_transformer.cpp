@@ -4,11 +4,11 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <cmath>
 #include <cstring>
 #include <optional>
 
 #include "bindings.h"
+#include "bindings_draws.h"
 #include "transformer.h"
 
 namespace nb = nanobind;
@@ -100,36 +100,6 @@ void check_shape(const TransformerShape& s) {
 using Int32s = Array<const int32_t, nb::ndim<1>>;
 using Int32Rows = Array<const int32_t, nb::ndim<2>>;
 
-// What the rows of logits are for: floats [rows, 6] = temperature, top_p, min_p, repetition, presence,
-// frequency; integers [rows, 7] = draw (0 or 1), top_k, seed, position, history offset, history count, prompt
-// count.
-struct Draws {
-  std::optional<Rows> floats;
-  std::optional<Array<const int64_t, nb::ndim<2>>> integers;
-  std::optional<Int32s> history;
-};
-
-void read_draws(const Draws& draws, StepInput& input) {
-  if (!draws.integers) return;
-  const size_t count = input.logit_rows.size();
-  require(draws.floats && draws.history, "sampling needs floats, integers and history together");
-  require(draws.floats->shape(0) == count && draws.floats->shape(1) == 6,
-          "sampling floats must be [rows, 6]");
-  require(draws.integers->shape(0) == count && draws.integers->shape(1) == 7,
-          "sampling integers must be [rows, 7]");
-  const int64_t history_size = static_cast<int64_t>(draws.history->size());
-  for (size_t i = 0; i < count; i++) {
-    const float* f = draws.floats->data() + 6 * i;
-    const int64_t* n = draws.integers->data() + 7 * i;
-    require(n[4] >= 0 && n[5] >= 0 && n[4] <= history_size && n[5] <= history_size - n[4],
-            "a history reaches outside of its array");
-    require(n[0] == 0 || (std::isfinite(f[0]) && f[0] >= 0.0f), "a temperature must be a number >= 0");
-    input.sampling.push_back({f[0], f[1], f[2], f[3], f[4], f[5], static_cast<int32_t>(n[1]),
-                              static_cast<uint64_t>(n[2]), n[3], draws.history->data() + n[4],
-                              static_cast<int32_t>(n[5]), static_cast<int32_t>(n[6]), n[0] != 0});
-  }
-}
-
 void check_segments(const Transformer& model, const StepInput& input, const CachePool& pool, int table_rows) {
   int64_t rows = 0;
   for (const Segment& s : input.segments) {
@@ -151,7 +121,10 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     const Int32Rows& page_table, const Int32Rows& segments, int layer_begin, int layer_end,
     const Int32s& logit_rows, std::optional<Rows> sampling_floats,
     std::optional<Array<const int64_t, nb::ndim<2>>> sampling_integers, std::optional<Int32s> history,
-    std::optional<Array<float, nb::ndim<2>>> hidden_out) {
+    std::optional<Array<float, nb::ndim<2>>> hidden_out, std::optional<Int32s> bias_tokens,
+    std::optional<Vector> bias_values, std::optional<Array<const uint32_t, nb::ndim<2>>> allowed,
+    std::optional<Array<float, nb::ndim<2>>> logprobs,
+    std::optional<Array<int32_t, nb::ndim<2>>> logprob_tokens) {
   StepInput input;
   require(tokens.has_value() != hidden.has_value(), "a step takes tokens or hidden states");
   const int layer_count = static_cast<int>(model.layers_.size());
@@ -192,7 +165,9 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     require(r >= 0 && r < input.rows, "a row of logits is out of range");
     input.logit_rows.push_back(r);
   }
-  read_draws({sampling_floats, sampling_integers, history}, input);
+  read_draws({sampling_floats, sampling_integers, history, bias_tokens, bias_values, allowed, logprobs,
+              logprob_tokens},
+             model.shape_.vocabulary, input);
   const size_t outputs = input.logit_rows.size();
   auto* sampled = new int32_t[outputs + 1];
   nb::capsule owner(sampled, [](void* p) noexcept { delete[] static_cast<int32_t*>(p); });
@@ -318,8 +293,19 @@ void bind_transformer(nb::module_& module) {
       .def("step", &step, "pool"_a, "team"_a, nb::kw_only(), "tokens"_a = nb::none(), "hidden"_a = nb::none(),
            "page_table"_a, "segments"_a, "layer_begin"_a, "layer_end"_a, "logit_rows"_a,
            "sampling_floats"_a = nb::none(), "sampling_integers"_a = nb::none(), "history"_a = nb::none(),
-           "hidden_out"_a = nb::none())
+           "hidden_out"_a = nb::none(), "bias_tokens"_a = nb::none(), "bias_values"_a = nb::none(),
+           "allowed"_a = nb::none(), "logprobs"_a = nb::none(), "logprob_tokens"_a = nb::none())
       .def("logits", &logits, "begin"_a, "end"_a)
+      .def_prop_ro(
+          "final_norm",
+          [](const Transformer& self) {
+            const size_t count = self.final_norm_.size();
+            auto* values = new float[count + 1];
+            std::copy(self.final_norm_.begin(), self.final_norm_.end(), values);
+            nb::capsule owner(values, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+            return nb::ndarray<nb::numpy, float, nb::ndim<1>>(values, {count}, owner);
+          },
+          nb::rv_policy::automatic)
       .def_prop_ro("instruction_set", [](const Transformer& self) { return std::string(self.kernels_.name); })
       .def_prop_ro("page_bytes", &Transformer::page_bytes)
       .def_prop_ro("step_bytes",

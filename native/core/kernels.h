@@ -9,8 +9,9 @@
 
 namespace realm {
 
-constexpr int kPageTokens = 32;  // tokens of one cache page
-constexpr int kMaxQueries = 12;  // queries that share one pass over a page
+constexpr int kPageTokens = 32;   // tokens of one cache page
+constexpr int kMaximaBlock = 64;  // values that block_maxima looks at together
+constexpr int kMaxQueries = 12;   // queries that share one pass over a page
 
 // Activations of `rows` rows as every product reads them; quants come in blocks of eight rows.
 struct Activations {
@@ -59,10 +60,11 @@ struct KernelTable {
   void (*store_key)(const float* key, int head_dim, int slot, uint16_t* page_keys);
   void (*store_value)(const float* value, int head_dim, int slot, uint16_t* page_values);
   void (*soft_cap)(float* values, int count, float cap);
-  // Index of the largest value, the lowest on ties.
-  int (*argmax)(const float* values, int count);
-  // sum of exp(values - shift); values become those terms.
-  float (*exp_sum)(float* values, int count, float shift);
+  // The largest of every kMaximaBlock values in order; NaN never is one, -infinity stands for a block of
+  // them.
+  void (*block_maxima)(const float* values, int count, float* maxima);
+  // out = exp(max((values - shift) * scale, -87)); returns the sum. values and out may be the same.
+  float (*exp_sum)(const float* values, int count, float shift, float scale, float* out);
 };
 
 // Bytes of scratch that product needs for matrices of this many columns.

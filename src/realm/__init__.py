@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from realm.config import EngineConfig, GenerationOptions, ModelConfig, SamplingParameters
+    from realm.engine import TokenLogprobs
     from realm.errors import RealmError
     from realm.model import ModelStorage, StoredModel
     from realm.runtime import GenerationResult, RuntimeManager, TenantRuntime, TokenStream
@@ -31,6 +32,7 @@ __all__ = [
     "SamplingParameters",
     "StoredModel",
     "TenantRuntime",
+    "TokenLogprobs",
     "TokenStream",
 ]
 
@@ -42,6 +44,7 @@ _HOMES = MappingProxyType(
             "ModelConfig",
             "SamplingParameters",
         ),
+        "realm.engine": ("TokenLogprobs",),
         "realm.errors": ("RealmError",),
         "realm.model": ("ModelStorage", "StoredModel"),
         "realm.runtime": ("GenerationResult", "RuntimeManager", "TenantRuntime", "TokenStream"),

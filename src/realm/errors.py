@@ -22,6 +22,7 @@ RealmError
 ├── RequestError                a request cannot be served as it stands
 │   ├── ContextLengthError      more tokens than the context holds
 │   ├── CapacityError           not enough cache pages, now or ever
+│   ├── ConstraintError         a schema, regex or grammar is not usable, or leaves no token
 │   └── CancelledError          the request was cancelled
 ├── GuestError                  a tenant's program failed (realm.runtime)
 │   ├── GuestCompileError       not a WASM module that can be compiled
@@ -120,6 +121,10 @@ class ContextLengthError(RequestError):
 
 class CapacityError(RequestError):
     """There are not enough cache pages for the request."""
+
+
+class ConstraintError(RequestError):
+    """A JSON schema, regex or grammar cannot be used, or it allows no token here."""
 
 
 class CancelledError(RequestError):

@@ -13,6 +13,7 @@ import numpy as np
 from realm.catalog import Catalog
 from realm.cli.context import Context
 from realm.cli.main import main
+from realm.engine import TokenLogprobs
 from realm.errors import ContextLengthError
 
 
@@ -37,6 +38,7 @@ class Result:
     prompt_token_ids: tuple[int, ...]
     finish_reason: str
     timings: Timings
+    logprobs: tuple | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,11 @@ class Tenant:
             raise ContextLengthError(f"{len(prompt_ids)} tokens\ndo not fit")
         text = "x" * max_tokens if options.get("ignore_eos") else self.runtime.next_answer()
         timings = Timings(len(prompt_ids), len(text))
-        return Result(text, tuple(map(ord, text)), prompt_ids, "stop", timings)
+        ids = tuple(map(ord, text))
+        logprobs = None
+        if options.get("logprobs") is not None:
+            logprobs = tuple(TokenLogprobs(token, -1.5, ((token, -1.5),)) for token in ids)
+        return Result(text, ids, prompt_ids, "stop", timings, logprobs)
 
     def stream(self, prompt=None, **options):
         return Stream(self.generate(prompt, **options), self.runtime.interrupt_after)
@@ -91,6 +97,10 @@ class Model:
     tokenizer = Tokenizer()
     size_bytes = 98_000_000
     bytes_per_token = 96_000_000
+
+    def embed_text(self, token_ids, pooling="mean", normalize=True):
+        vector = np.array([len(token_ids), token_ids[-1], pooling == "last"], np.float32)
+        return vector / np.linalg.norm(vector) if normalize else vector
 
     def logits(self, token_ids, adapter=None):
         return np.zeros((len(token_ids), 8), dtype=np.float32)

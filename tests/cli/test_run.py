@@ -91,3 +91,41 @@ def test_model_that_is_not_there_is_told(realm):
     outcome = realm("run", "--model", "nothing.gguf", "--prompt", "x")
     assert outcome.code == 1
     assert outcome.stderr.startswith("error: no model 'nothing.gguf'")
+
+
+def test_the_rest_of_the_policy_reaches_the_runtime(realm, runtime, model_file):
+    realm(
+        "run", "--model", model_file, "--prompt", "Hi", "--typical-p", 0.8,
+        "--logit-bias", "3=-1.5", "--logit-bias", "4=2", "--regex", "a+",
+    )  # fmt: skip
+    request = runtime.requests[0]
+    assert request["typical_p"] == 0.8
+    assert request["logit_bias"] == {3: -1.5, 4: 2.0}
+    assert (request["regex"], request["json_schema"], request["grammar"]) == ("a+", None, None)
+    assert request["logprobs"] is None
+
+
+def test_a_schema_may_stand_in_a_file(realm, runtime, model_file, tmp_path):
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type":"object"}', encoding="utf-8")
+    words = ["run", "--model", model_file, "--prompt", "Hi"]
+    realm(*words, "--json-schema", f"@{schema}")
+    assert runtime.requests[0]["json_schema"] == '{"type":"object"}'
+    outcome = realm(*words, "--json-schema", "@nothing.json")
+    assert outcome.code == 1
+    assert "nothing.json" in outcome.stderr
+
+
+def test_log_probabilities_are_printed_when_they_are_asked_for(realm, model_file):
+    outcome = realm("run", "--model", model_file, "--prompt", "Hi", "--logprobs", 2, "--json")
+    first = json.loads(outcome.stdout)["logprobs"][0]
+    assert first == {"token_id": ord("P"), "logprob": -1.5, "top": [[ord("P"), -1.5]]}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--regex", "a", "--grammar", "b"], ["--logit-bias", "3"], ["--logit-bias", "x=1"]],
+)
+def test_constraints_that_make_no_sense_are_usage_errors(realm, runtime, model_file, words):
+    assert realm("run", "--model", model_file, "--prompt", "x", *words).code == 2
+    assert runtime.requests == []

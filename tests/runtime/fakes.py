@@ -116,7 +116,7 @@ class FakeEngine:
         tokens += token_ids
         self.sequences[sequence].prompt_count = len(tokens)
 
-    def sample(self, sequence, sampling):
+    def sample(self, sequence, sampling, allowed=None):
         if len(self.sequences[sequence].tokens) + 1 > CONTEXT:
             raise ContextLengthError("the context is full")
         self.sampled.append(sampling)

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from realm.errors import ConfigError
+
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """--model, --models-directory."""
@@ -62,6 +64,12 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, *, max_tokens: int) 
         "--min-p", type=float, default=0.0, help="drop what is less likely than this share (0)"
     )
     group.add_argument(
+        "--typical-p",
+        type=float,
+        default=1.0,
+        help="keep this much mass of the tokens that are typical (1)",
+    )
+    group.add_argument(
         "--repetition-penalty",
         type=float,
         default=1.0,
@@ -75,6 +83,50 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, *, max_tokens: int) 
     group.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end here; may be repeated"
     )
+
+
+def add_constraint_arguments(parser: argparse.ArgumentParser) -> None:
+    """--json-schema, --regex, --grammar, --logit-bias, --logprobs."""
+    group = parser.add_argument_group("output").add_mutually_exclusive_group()
+    group.add_argument(
+        "--json-schema", metavar="JSON|@FILE", help="the answer satisfies this JSON schema"
+    )
+    group.add_argument("--regex", metavar="REGEX", help="the whole answer matches this")
+    group.add_argument(
+        "--grammar", metavar="LARK|@FILE", help="the answer is a sentence of this grammar"
+    )
+    parser.add_argument(
+        "--logit-bias",
+        type=_token_bias,
+        action="append",
+        default=[],
+        metavar="ID=VALUE",
+        help="added to a token's logit; may be repeated",
+    )
+    parser.add_argument(
+        "--logprobs",
+        type=whole_number(0),
+        metavar="N",
+        help="with --json: log probabilities of each token and of the N most likely ones",
+    )
+
+
+def text_or_file(value: str | None) -> str | None:
+    """What stands in the file for @FILE, else the text itself. Raises ConfigError."""
+    if value is None or not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{value[1:]} cannot be read as UTF-8 text: {error}") from error
+
+
+def _token_bias(text: str) -> tuple[int, float]:
+    token, _, value = text.partition("=")
+    try:
+        return int(token), float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not ID=VALUE") from None
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:

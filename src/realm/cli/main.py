@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": ("realm.cli.demo", "fetch a small model, ask it, and show where the time goes"),
     "bench": ("realm.cli.bench", "measure decode or prefill speed"),
     "eval": ("realm.cli.evaluate", "measure a model's quality (perplexity)"),
+    "embed": ("realm.cli.embed", "turn texts into vectors"),
     "info": ("realm.cli.info", "describe a model file and this machine"),
     "models": ("realm.cli.models", "fetch, list, verify and remove model files"),
     "version": ("realm.cli.version", "print the version"),

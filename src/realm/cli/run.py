@@ -7,10 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from realm.cli.arguments import (
+    add_constraint_arguments,
     add_engine_arguments,
     add_json_argument,
     add_model_arguments,
     add_sampling_arguments,
+    text_or_file,
 )
 from realm.cli.context import Context
 from realm.cli.model_file import find_model_file
@@ -35,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--system", metavar="TEXT", help="a system message (with --chat)")
     add_sampling_arguments(parser, max_tokens=256)
+    add_constraint_arguments(parser)
     add_engine_arguments(parser)
     parser.add_argument("--direct", action="store_true", help="leave the tenant's WASM program out")
     add_json_argument(parser)
@@ -65,13 +68,16 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
 
 def result_document(result: GenerationResult) -> dict[str, Any]:
     """What --json prints of a generation."""
-    return {
+    document = {
         "text": result.text,
         "token_ids": list(result.token_ids),
         "prompt_token_ids": list(result.prompt_token_ids),
         "finish_reason": result.finish_reason,
         "timings": asdict(result.timings),
     }
+    if result.logprobs is not None:
+        document["logprobs"] = [None if each is None else asdict(each) for each in result.logprobs]
+    return document
 
 
 def statistics_line(result: GenerationResult) -> str:
@@ -98,10 +104,16 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "top_p": arguments.top_p,
         "top_k": arguments.top_k,
         "min_p": arguments.min_p,
+        "typical_p": arguments.typical_p,
         "repetition_penalty": arguments.repetition_penalty,
         "presence_penalty": arguments.presence_penalty,
         "frequency_penalty": arguments.frequency_penalty,
         "seed": arguments.seed,
+        "logit_bias": dict(arguments.logit_bias),
+        "logprobs": arguments.logprobs,
+        "json_schema": text_or_file(arguments.json_schema),
+        "regex": arguments.regex,
+        "grammar": text_or_file(arguments.grammar),
         "stop": tuple(arguments.stop),
         "direct": arguments.direct,
     }

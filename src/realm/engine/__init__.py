@@ -1,6 +1,6 @@
 """The engine: sequences, what each step computes, and the step itself."""
 
 from realm.engine.engine import Engine
-from realm.engine.output import StepOutput
+from realm.engine.output import StepOutput, TokenLogprobs
 
-__all__ = ["Engine", "StepOutput"]
+__all__ = ["Engine", "StepOutput", "TokenLogprobs"]

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from realm.config import EngineConfig, SamplingParameters
 from realm.engine.batch import build_batch
 from realm.engine.cache import ModelCache
+from realm.engine.draws import draw_error
 from realm.engine.fairness import OwnerLedger
 from realm.engine.model_state import ModelState
-from realm.engine.output import StepOutput
+from realm.engine.output import StepOutput, TokenLogprobs
 from realm.engine.scheduler import StepLimits, StepPlan, plan_step
 from realm.engine.sequence import Sequence, Want
 from realm.engine.step_cost import StepCostEstimate
@@ -113,11 +114,27 @@ class Engine:
         found.tokens += token_ids
         found.prompt_count = len(found.tokens)
 
-    def sample(self, sequence: int, sampling: SamplingParameters) -> None:
-        """Ask for the next token. One StepOutput follows; the token joins the sequence."""
+    def sample(
+        self,
+        sequence: int,
+        sampling: SamplingParameters,
+        allowed: NDArray[np.uint32] | None = None,
+    ) -> None:
+        """Ask for the next token. One StepOutput follows; the token joins the sequence.
+
+        allowed: uint32 [ceil(vocabulary / 32)], one bit a token, the lowest bit first: the tokens
+        that may be drawn; None allows all. When none may, the answer is a ConstraintError.
+        """
         state, found = self._find(sequence)
         self._check_length(state, len(found.tokens) + 1)
+        vocabulary = state.model.hyperparameters.vocabulary_size
+        for token, _ in sampling.logit_bias:
+            if token >= vocabulary:
+                raise RequestError(f"logit_bias names token {token} of {vocabulary}")
+        if allowed is not None and allowed.shape != (-(-vocabulary // 32),):
+            raise RequestError(f"a mask {allowed.shape} is not one of {vocabulary} tokens")
         self._want(state, found, sampling)
+        found.allowed = allowed
 
     def logits(self, sequence: int) -> None:
         """Ask for the logits after the last token. One StepOutput follows."""
@@ -304,9 +321,7 @@ class Engine:
                 layer_begin=0,
                 layer_end=state.model.hyperparameters.layer_count,
                 logit_rows=batch.logit_rows,
-                sampling_floats=batch.sampling_floats,
-                sampling_integers=batch.sampling_integers,
-                history=batch.history,
+                **batch.draws.arguments,
             ).tolist()
             logits = {
                 index: native.logits(index, index + 1)[0]
@@ -320,7 +335,13 @@ class Engine:
         for row in plan.rows:
             state.computed(state.sequences[row.sequence], row.count)
         return [
-            self._answer(state, each, token=sampled[index], logits=logits.get(index))
+            self._answer(
+                state,
+                each,
+                token=sampled[index],
+                logits=logits.get(index),
+                logprobs=batch.draws.logprobs(index),
+            )
             for index, each in enumerate(batch.answered)
         ]
 
@@ -331,9 +352,11 @@ class Engine:
         *,
         token: int,
         logits: NDArray[np.float32] | None,
+        logprobs: tuple[TokenLogprobs, ...],
     ) -> StepOutput:
         state.answer(sequence)
+        sequence.allowed = None
         if token < 0:
-            return StepOutput(sequence.number, logits=logits)
+            return StepOutput(sequence.number, logits=logits, error=draw_error(token))
         sequence.tokens.append(token)
-        return StepOutput(sequence.number, (token,))
+        return StepOutput(sequence.number, (token,), logprobs=logprobs)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from realm.config import SamplingParameters
 
 
@@ -24,6 +27,7 @@ class Sequence:
     served: new rows computed since it got its pages. arrival: when it last joined the queue.
     passed_pages: pages given to those behind it in the queue. chain: hashes of its full pages.
     by_layers: a guest fills its pages layer by layer; they cannot be computed again.
+    allowed: the mask of the token it waits for, one bit a token; None allows all.
     """
 
     number: int
@@ -41,6 +45,7 @@ class Sequence:
     passed_pages: int = 0
     chain: list[bytes] = field(default_factory=list)
     by_layers: bool = False
+    allowed: NDArray[np.uint32] | None = None
 
     @property
     def pending(self) -> int:

@@ -9,6 +9,7 @@ from realm.kernels._native import (
     can_pack,
     measure_bandwidth,
     measure_products,
+    rms_norm,
 )
 from realm.kernels.instruction_set import INSTRUCTION_SETS, instruction_set
 
@@ -23,4 +24,5 @@ __all__ = [
     "instruction_set",
     "measure_bandwidth",
     "measure_products",
+    "rms_norm",
 ]

@@ -152,10 +152,32 @@ class Transformer:
             NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")
         ]
         | None = None,
+        bias_tokens: Annotated[
+            NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        bias_values: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        allowed: Annotated[
+            NDArray[numpy.uint32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        logprobs: Annotated[
+            NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")
+        ]
+        | None = None,
+        logprob_tokens: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu")
+        ]
+        | None = None,
     ) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
     def logits(
         self, begin: int, end: int
     ) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]: ...
+    @property
+    def final_norm(self) -> Annotated[NDArray[numpy.float32], dict(shape=(None,))]: ...
     @property
     def instruction_set(self) -> str: ...
     @property
@@ -236,6 +258,33 @@ def sample(
     min_p: float,
     seed: int,
     position: int,
+    *,
+    typical_p: float = 1.0,
+    penalties: Annotated[
+        NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+    ]
+    | None = None,
+    history: Annotated[
+        NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+    ]
+    | None = None,
+    prompt_count: int = 0,
+    bias_tokens: Annotated[
+        NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+    ]
+    | None = None,
+    bias_values: Annotated[
+        NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+    ]
+    | None = None,
+    allowed: Annotated[
+        NDArray[numpy.uint32], dict(shape=(None,), order="C", device="cpu", writable=False)
+    ]
+    | None = None,
+    logprobs: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu")]
+    | None = None,
+    logprob_tokens: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu")]
+    | None = None,
 ) -> int: ...
 def measure_bandwidth(threads: int, bytes: int) -> float: ...
 def measure_products(instruction_set: str, threads: int) -> float: ...

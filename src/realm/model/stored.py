@@ -11,15 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.errors import ContextLengthError, NotSupportedError, RequestError
+from realm.errors import ConfigError, ContextLengthError, NotSupportedError, RequestError
 from realm.gguf import MetadataValue
-from realm.kernels import PAGE_TOKENS, CachePool, Team, Transformer
+from realm.kernels import PAGE_TOKENS, CachePool, Team, Transformer, rms_norm
 from realm.model.hyperparameters import Hyperparameters
 from realm.model.tokenizer import Tokenizer
+
+Pooling = Literal["mean", "last"]
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 _EVALUATION_ROWS = 256
 _EVALUATION_LOGIT_BYTES = 64 << 20
@@ -110,6 +114,42 @@ class StoredModel:
                 evaluation.step(tokens=chunk, position=begin, layers=layers, logit_rows=rows)
                 out[begin : begin + len(chunk)] = self.native.logits(0, len(chunk))
         return out
+
+    def embed_text(
+        self, token_ids: Sequence[int], pooling: Pooling = "mean", normalize: bool = True
+    ) -> NDArray[np.float32]:
+        """One vector for a text: float32 [hidden].
+
+        Pools the rows that the head would read: the last layer's output after the final norm
+        (the native kernel's, row by row). pooling: 'mean' of all tokens, in float64, or the
+        'last' one. normalize: to length 1; a zero vector stays zero. Raises ConfigError for
+        another pooling, RequestError and ContextLengthError for the tokens.
+        """
+        if pooling not in POOLINGS:
+            raise ConfigError(f"pooling must be one of {', '.join(POOLINGS)}, not {pooling!r}")
+        ids = self._checked(token_ids)
+        hidden = np.empty((len(ids), self.hyperparameters.hidden_size), np.float32)
+        evaluation = _Evaluator(self.native, self.threads, -(-len(ids) // PAGE_TOKENS))
+        layers = (0, self.hyperparameters.layer_count)
+        with self.step_lock:
+            for begin in range(0, len(ids), _EVALUATION_ROWS):
+                end = min(begin + _EVALUATION_ROWS, len(ids))
+                evaluation.step(
+                    tokens=ids[begin:end],
+                    position=begin,
+                    layers=layers,
+                    hidden_out=hidden[begin:end],
+                )
+        rows = hidden if pooling == "mean" else hidden[-1:]
+        normed = rms_norm(
+            self.native.instruction_set,
+            rows,
+            self.native.final_norm,
+            self.hyperparameters.epsilon,
+        )
+        vector: NDArray[np.float64] = normed.mean(axis=0, dtype=np.float64)
+        length = float(np.linalg.norm(vector)) if normalize else 1.0
+        return (vector / length if length > 0.0 else vector).astype(np.float32)
 
     def compute_logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
         """Final norm and head on one row: float32 [hidden] to float32 [vocabulary]."""

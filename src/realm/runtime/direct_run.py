@@ -10,7 +10,7 @@ from realm.runtime.result import GenerationResult
 from realm.session import Piece
 
 if TYPE_CHECKING:
-    from realm.engine import StepOutput
+    from realm.engine import StepOutput, TokenLogprobs
     from realm.runtime.request import Request
     from realm.runtime.timings import Stopwatch
     from realm.session import InferenceSession
@@ -45,6 +45,7 @@ class DirectRun:
         self._pieces: list[Piece] = []
         self._texts: list[str] = []
         self._untold_token_ids: list[int] = []
+        self._untold_logprobs: list[TokenLogprobs] = []
         self._output: StepOutput | None = None
 
     def note_piece(self, piece: Piece) -> None:
@@ -92,9 +93,12 @@ class DirectRun:
         shown = []
         for piece in pieces:
             self._untold_token_ids += piece.token_ids
+            self._untold_logprobs += piece.logprobs
             if piece.text:
-                shown.append(Piece(piece.text, tuple(self._untold_token_ids)))
+                ids, logprobs = tuple(self._untold_token_ids), tuple(self._untold_logprobs)
+                shown.append(Piece(piece.text, ids, logprobs))
                 self._untold_token_ids.clear()
+                self._untold_logprobs.clear()
         return shown
 
     def _put_pieces(self) -> bool:
@@ -112,6 +116,7 @@ class DirectRun:
 
     def _end(self, reason: str) -> None:
         token_ids = tuple(self._session.token_ids)
+        logprobs = self._session.logprobs
         self._session.close()
         self.sequence = None
         self.needs_room = False
@@ -127,4 +132,5 @@ class DirectRun:
             prompt_token_ids=tuple(self._prompt_token_ids),
             finish_reason=reason,
             timings=timings,
+            logprobs=logprobs,
         )

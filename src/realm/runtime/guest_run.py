@@ -16,7 +16,7 @@ from realm.runtime.host_functions import HANDLERS, answer_call
 from realm.runtime.result import GenerationResult
 
 if TYPE_CHECKING:
-    from realm.engine import StepOutput
+    from realm.engine import StepOutput, TokenLogprobs
     from realm.runtime.program import GuestProgram
     from realm.runtime.request import Request
     from realm.runtime.timings import Stopwatch
@@ -157,7 +157,15 @@ class GuestRun:
             finish_reason=reason,
             timings=timings,
             response=self._state.response,
+            logprobs=self._logprobs(len(token_ids)),
         )
+
+    def _logprobs(self, count: int) -> tuple[TokenLogprobs | None, ...] | None:
+        if self._surroundings.options.sampling.logprobs is None:
+            return None
+        session = self._state.first_session
+        found = [] if session is None else session.logprobs[:count]
+        return (*found, *[None] * (count - len(found)))
 
     def _release(self) -> None:
         if self._guest is None:

@@ -6,7 +6,7 @@ Lives and dies with one request, on the engine thread. Handles are numbers of th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -20,8 +20,9 @@ from realm.session import Piece
 
 if TYPE_CHECKING:
     from realm.config import GenerationOptions
-    from realm.engine import Engine
+    from realm.engine import Engine, TokenLogprobs
     from realm.session import InferenceSession
+    from realm.session.constraint import Constraint
 
 T = TypeVar("T")
 
@@ -77,12 +78,20 @@ class ModelHandle:
 
 @dataclass(slots=True)
 class SessionHandle:
-    """An open session; the ids given to it and the ids that it generated since."""
+    """An open session; the ids given to it and the ids that it generated since.
+
+    logprobs: one for each of token_ids, None for those that the program chose itself.
+    constraint: what its sampled and accepted tokens must satisfy; constrained_positions: where
+    the tokens stand that the constraint has moved on by.
+    """
 
     model: HostedModel
     sequence: int
     prompt_token_ids: list[int] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs | None] = field(default_factory=list)
+    constraint: Constraint | None = None
+    constrained_positions: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,7 @@ class Surroundings:
 
     models: the tenant's allow-list by name. put_piece: False when the client must take some first.
     seed: what realm_random is derived from. now: seconds, monotonic. log: (level, text).
+    constraint_for: a new one of the request for a model; None when the request has none.
     """
 
     engine: Engine
@@ -104,6 +114,7 @@ class Surroundings:
     now: Callable[[], float]
     seed: bytes
     make_session: Callable[[HostedModel, list[int], GenerationOptions], InferenceSession]
+    constraint_for: Callable[[HostedModel], Constraint | None] = lambda _model: None
 
 
 class GuestState:
@@ -123,6 +134,7 @@ class GuestState:
         self.last_code: ErrorCode | None = None
         self.last_size = 0
         self.untold_token_ids: list[int] = []
+        self.untold_logprobs: list[TokenLogprobs] = []
         self._output_bytes = 0
         self._log_bytes = 0
         self._random_calls = 0
@@ -149,11 +161,19 @@ class GuestState:
         source = self.surroundings.seed + self._random_calls.to_bytes(8, "little")
         return hashlib.shake_256(source).digest(length)
 
-    def tokens_generated(self, session: SessionHandle, token_ids: list[int]) -> None:
+    def tokens_generated(
+        self,
+        session: SessionHandle,
+        token_ids: list[int],
+        logprobs: Sequence[TokenLogprobs] = (),
+    ) -> None:
         """Records ids that became part of a session after its prompt."""
+        session.logprobs += [None] * (len(session.token_ids) - len(session.logprobs))
         session.token_ids.extend(token_ids)
+        session.logprobs.extend(logprobs)
         if session is self.first_session:
             self.untold_token_ids.extend(token_ids)
+            self.untold_logprobs.extend(logprobs)
 
     def close_host_session(self) -> None:
         """Ends a generation of realm_host_generate, if one is there."""

@@ -16,8 +16,9 @@ def stream_token(state: GuestState, token_ptr: int, token_len: int) -> Answer:
     if not text:
         return 0
     state.count_output(token_len)
-    piece = Piece(text=text, token_ids=tuple(state.untold_token_ids))
+    piece = Piece(text, tuple(state.untold_token_ids), tuple(state.untold_logprobs))
     state.untold_token_ids.clear()
+    state.untold_logprobs.clear()
 
     def put() -> Answer:
         return 0 if state.surroundings.put_piece(piece) else WaitForRoom(put)

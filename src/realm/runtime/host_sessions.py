@@ -1,6 +1,7 @@
 """Host functions on sessions, and whole generations on the host.
 
-A sampled token costs the guest one wait for the engine's next step.
+A sampled token costs the guest one wait for the engine's next step. The request's constraint
+holds for the first session that its program opens and for that session's forks.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ def session_accept(state: GuestState, session: int, ids_ptr: int, count: int) ->
     handle = state.sessions.get(session)
     ids = _read_ids(state, handle.model, ids_ptr, count)
     if ids:
+        if handle.constraint is not None and not handle.constraint.admits(ids):
+            raise HostCallError(ErrorCode.INVALID, "the request's constraint forbids these tokens")
         state.surroundings.engine.append(handle.sequence, ids)
+        _constrain(state, handle, ids)
         state.tokens_generated(handle, ids)
     return len(ids)
 
@@ -64,12 +68,15 @@ def session_sample(
         raise HostCallError(ErrorCode.BUFFER, "no room for a token id")
     sampling = state.surroundings.options.sampling
     if params_ptr:
-        sampling = read_sample_parameters(state.memory.read(params_ptr, SAMPLE_PARAMETERS.size))
-    state.surroundings.engine.sample(handle.sequence, sampling)
+        data = state.memory.read(params_ptr, SAMPLE_PARAMETERS.size)
+        sampling = read_sample_parameters(data, sampling)
+    allowed = None if handle.constraint is None else handle.constraint.allowed()
+    state.surroundings.engine.sample(handle.sequence, sampling, allowed)
 
     def complete(output: StepOutput) -> int:
         ids = list(output.token_ids)
-        state.tokens_generated(handle, ids)
+        _constrain(state, handle, ids)
+        state.tokens_generated(handle, ids, output.logprobs)
         state.surroundings.heard_token()
         return put_ids(state, ids, out_ptr, out_max_len)
 
@@ -99,7 +106,13 @@ def session_fork(state: GuestState, session: int) -> int:
     state.sessions.require_room()
     sequence = state.surroundings.engine.fork(handle.sequence)
     copy = SessionHandle(
-        handle.model, sequence, list(handle.prompt_token_ids), list(handle.token_ids)
+        handle.model,
+        sequence,
+        list(handle.prompt_token_ids),
+        list(handle.token_ids),
+        list(handle.logprobs),
+        None if handle.constraint is None else handle.constraint.copy(),
+        list(handle.constrained_positions),
     )
     return _add_session(state, copy)
 
@@ -112,7 +125,12 @@ def session_rewind(state: GuestState, session: int, position: int) -> int:
     state.surroundings.engine.rewind(handle.sequence, position)
     prompt_length = len(handle.prompt_token_ids)
     del handle.token_ids[max(0, position - prompt_length) :]
+    del handle.logprobs[max(0, position - prompt_length) :]
     del handle.prompt_token_ids[position:]
+    if handle.constraint is not None:
+        kept = [place for place in handle.constrained_positions if place < position]
+        handle.constraint.rewind(len(kept))
+        handle.constrained_positions = kept
     return 0
 
 
@@ -152,7 +170,9 @@ def host_generate(  # noqa: PLR0917
         if not session.finished:
             return WaitForStep(session.sequence, complete)
         if state.first_session is not None and state.first_session.sequence == session.sequence:
-            state.tokens_generated(state.first_session, list(session.token_ids))
+            state.tokens_generated(
+                state.first_session, list(session.token_ids), session.logprobs or ()
+            )
         state.close_host_session()
         return put_bytes(state, "".join(texts).encode(), out_ptr, out_max_len)
 
@@ -184,4 +204,18 @@ def _add_session(state: GuestState, handle: SessionHandle) -> int:
     number = state.sessions.add(handle)
     if state.first_session is None:
         state.first_session = handle
+        handle.constraint = state.surroundings.constraint_for(handle.model)
     return number
+
+
+def _constrain(state: GuestState, handle: SessionHandle, ids: list[int]) -> None:
+    """Moves the session's constraint on by tokens that have just been added to it."""
+    constraint = handle.constraint
+    if constraint is None:
+        return
+    first = state.surroundings.engine.position(handle.sequence) - len(ids)
+    for position, token in enumerate(ids, first):
+        before = constraint.accepted
+        constraint.accept(token)
+        if constraint.accepted > before:
+            handle.constrained_positions.append(position)

@@ -40,12 +40,16 @@ def read_gen_options(data: bytes, defaults: SamplingParameters) -> GenOptions:
     return GenOptions(max_tokens, sampling, stop_count, stop_pointer)
 
 
-def read_sample_parameters(data: bytes) -> SamplingParameters:
-    """`data`: SAMPLE_PARAMETERS.size bytes. Raises ConfigError when a value is out of its range."""
+def read_sample_parameters(data: bytes, defaults: SamplingParameters) -> SamplingParameters:
+    """`data`: SAMPLE_PARAMETERS.size bytes; what it has no place for stays as in `defaults`.
+
+    Raises ConfigError when a value is out of its range.
+    """
     (temperature, top_p, top_k, min_p, repetition, presence, frequency, seed) = (
         SAMPLE_PARAMETERS.unpack(data)
     )
-    return SamplingParameters(
+    return replace(
+        defaults,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypedDict
 
@@ -16,7 +17,8 @@ _SEED_BITS = 63
 class GenerationKeywords(TypedDict, total=False):
     """Meanings and defaults as in GenerationOptions and SamplingParameters.
 
-    seed: None (the default) draws one. stop: one text or several.
+    seed: None (the default) draws one. stop: one text or several. logit_bias: token id to what
+    is added to its logit. json_schema: as JSON text or as the mapping itself.
     """
 
     max_tokens: int
@@ -24,13 +26,19 @@ class GenerationKeywords(TypedDict, total=False):
     top_p: float
     top_k: int
     min_p: float
+    typical_p: float
     repetition_penalty: float
     presence_penalty: float
     frequency_penalty: float
     seed: int | None
+    logit_bias: Mapping[int, float]
+    logprobs: int | None
     stop: str | Sequence[str]
     stop_token_ids: Sequence[int]
     ignore_eos: bool
+    json_schema: str | bool | Mapping[str, Any] | None
+    regex: str | None
+    grammar: str | None
 
 
 def generation_options(keywords: GenerationKeywords) -> GenerationOptions:
@@ -47,9 +55,14 @@ def generation_options(keywords: GenerationKeywords) -> GenerationOptions:
     given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
     given["stop_token_ids"] = tuple(int(number) for number in given.get("stop_token_ids", ()))
     try:
+        bias = given.get("logit_bias") or {}
+        given["logit_bias"] = tuple((int(token), float(value)) for token, value in bias.items())
+        schema = given.get("json_schema")
+        if schema is not None and not isinstance(schema, str):
+            given["json_schema"] = json.dumps(schema)
         sampling = SamplingParameters(
             **{name: given.pop(name) for name in list(given) if name in sampling_names}
         )
         return GenerationOptions(sampling=sampling, **given)
-    except TypeError as error:
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ConfigError(f"an option has the wrong type: {error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
@@ -24,6 +24,7 @@ from realm.runtime.run import Run
 from realm.runtime.stream import TokenStream
 from realm.runtime.timings import Stopwatch
 from realm.session import InferenceSession
+from realm.session.constraint import Constraint, ConstraintCompiler
 
 if TYPE_CHECKING:
     from realm.engine import Engine
@@ -43,6 +44,7 @@ class RuntimeParts:
     loop: EngineLoop
     program: Callable[[], GuestProgram]
     now: Callable[[], float]
+    constraints: ConstraintCompiler = field(default_factory=ConstraintCompiler)
 
 
 class TenantRuntime:
@@ -124,18 +126,32 @@ class TenantRuntime:
         parts = self._parts
         stopwatch = Stopwatch(parts.now())
         delivery = Delivery(capacity, lambda: parts.loop.make_room(job))
+        # Compiled and encoded here, on the caller's thread.
+        constraint = parts.constraints.compile(request.model.stored, request.options)
         if direct:
-            # Encoded here, on the caller's thread.
             prompt_token_ids = request.prompt_token_ids()
-            begin = partial(self._begin_direct, request, prompt_token_ids)
+            begin = partial(self._begin_direct, request, prompt_token_ids, constraint)
         else:
-            begin = partial(self._begin_guest, request, parts.program())
+            begin = partial(self._begin_guest, request, parts.program(), constraint)
         job = Job(stopwatch, delivery, begin)
         parts.loop.submit(job)
         return job
 
-    def _begin_guest(self, request: Request, program: GuestProgram, job: Job) -> Run:
+    def _begin_guest(
+        self, request: Request, program: GuestProgram, constraint: Constraint | None, job: Job
+    ) -> Run:
         parts = self._parts
+
+        def constraint_for(model: HostedModel) -> Constraint | None:
+            if constraint is not None and model.stored is request.model.stored:
+                return constraint.copy()
+            return parts.constraints.compile(model.stored, request.options)
+
+        def make_session(
+            model: HostedModel, prompt_token_ids: list[int], options: GenerationOptions
+        ) -> InferenceSession:
+            return self._make_session(model, prompt_token_ids, options, constraint_for(model))
+
         sampling = request.options.sampling
         surroundings = Surroundings(
             engine=parts.engine,
@@ -148,12 +164,19 @@ class TenantRuntime:
             log=self._log,
             now=parts.now,
             seed=sampling.seed.to_bytes(_SEED_BYTES, "little"),
-            make_session=self._make_session,
+            make_session=make_session,
+            constraint_for=constraint_for,
         )
         return GuestRun(request, program, surroundings, job.stopwatch)
 
-    def _begin_direct(self, request: Request, prompt_token_ids: list[int], job: Job) -> Run:
-        session = self._make_session(request.model, prompt_token_ids, request.options)
+    def _begin_direct(
+        self,
+        request: Request,
+        prompt_token_ids: list[int],
+        constraint: Constraint | None,
+        job: Job,
+    ) -> Run:
+        session = self._make_session(request.model, prompt_token_ids, request.options, constraint)
         return DirectRun(
             request,
             session,
@@ -164,10 +187,19 @@ class TenantRuntime:
         )
 
     def _make_session(
-        self, model: HostedModel, prompt_token_ids: list[int], options: GenerationOptions
+        self,
+        model: HostedModel,
+        prompt_token_ids: list[int],
+        options: GenerationOptions,
+        constraint: Constraint | None,
     ) -> InferenceSession:
         return InferenceSession(
-            self._parts.engine, model.stored, prompt_token_ids, options, self.tenant_id
+            self._parts.engine,
+            model.stored,
+            prompt_token_ids,
+            options,
+            self.tenant_id,
+            constraint=constraint,
         )
 
     def _log(self, level: int, text: str) -> None:

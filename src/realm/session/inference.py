@@ -9,18 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from realm.config import GenerationOptions
-from realm.engine import Engine, StepOutput
-from realm.errors import ContextLengthError
+from realm.engine import Engine, StepOutput, TokenLogprobs
+from realm.errors import ContextLengthError, RealmError
 from realm.model import StoredModel
+from realm.session.constraint import Constraint, ConstraintCompiler
 from realm.session.stop import StopMatcher
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text that became certain, and the tokens that were sampled for it."""
+    """Text that became certain, and the tokens that were sampled for it.
+
+    logprobs: one for each of token_ids that was sampled, when the request asks for them.
+    """
 
     text: str
     token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 class InferenceSession:
@@ -37,8 +42,15 @@ class InferenceSession:
         prompt_token_ids: Sequence[int],
         options: GenerationOptions,
         owner: str,
+        *,
+        constraint: Constraint | None = None,
     ) -> None:
-        """Opens a sequence; raises RequestError or ContextLengthError, and then holds none."""
+        """Opens a sequence; raises RequestError or ContextLengthError, and then holds none.
+
+        constraint: the compiled one of the options, at its beginning and used by this session
+        alone; compiled here when it is left out and the options have one (ConstraintError).
+        """
+        self._constraint = constraint or ConstraintCompiler().compile(model, options)
         self._engine = engine
         self._options = options
         self._end_ids = frozenset(options.stop_token_ids)
@@ -47,6 +59,7 @@ class InferenceSession:
         self._decoder = model.tokenizer.stream(skip_special=True, continuation=True)
         self._stop = StopMatcher(options.stop)
         self._token_ids: list[int] = []
+        self._logprobs: list[TokenLogprobs] = []
         self.finish_reason = ""
         self.sequence = engine.open(model, owner)
         self._open = True
@@ -62,13 +75,19 @@ class InferenceSession:
         return tuple(self._token_ids)
 
     @property
+    def logprobs(self) -> tuple[TokenLogprobs, ...] | None:
+        """One for each of `token_ids`; None when the policy does not ask for them."""
+        return None if self._options.sampling.logprobs is None else tuple(self._logprobs)
+
+    @property
     def finished(self) -> bool:
         """Whether the generation has ended."""
         return bool(self.finish_reason)
 
     def start(self) -> None:
         """Ask for the first token."""
-        self._engine.sample(self.sequence, self._options.sampling)
+        allowed = None if self._constraint is None else self._constraint.allowed()
+        self._engine.sample(self.sequence, self._options.sampling, allowed)
 
     def advance(self, output: StepOutput) -> list[Piece]:
         """Take the sequence's output, ask for the next token; the text that became certain.
@@ -79,22 +98,40 @@ class InferenceSession:
             self._finish("error")
             raise output.error
         pieces: list[Piece] = []
-        for token in output.token_ids:
+        for index, token in enumerate(output.token_ids):
             if token in self._end_ids:
                 return self._end(pieces, "stop")
+            logprobs = output.logprobs[index : index + 1]
             self._token_ids.append(token)
+            self._logprobs += logprobs
             text = self._stop.push(self._decoder.push(token))
-            pieces.append(Piece(text, (token,)))
+            pieces.append(Piece(text, (token,), logprobs))
             if self._stop.matched:
                 self._finish("stop")
                 return pieces
+            if self._completes(token):
+                return self._end(pieces, "stop")
             if len(self._token_ids) >= self._options.max_tokens:
                 return self._end(pieces, "length")
         try:
             self.start()
         except ContextLengthError:
             return self._end(pieces, "length")
+        except RealmError:
+            self._finish("error")
+            raise
         return pieces
+
+    def _completes(self, token: int) -> bool:
+        """Moves the constraint on; whether the output is whole with this token."""
+        if self._constraint is None:
+            return False
+        try:
+            self._constraint.accept(token)
+        except RealmError:
+            self._finish("error")
+            raise
+        return self._constraint.complete
 
     def cancel(self) -> None:
         """End it now."""

@@ -1,0 +1,142 @@
+"""What a step samples, as the native core takes it, and the log probabilities it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realm.config import SamplingParameters
+from realm.engine.output import TokenLogprobs
+from realm.engine.sequence import Sequence
+from realm.errors import ConstraintError, ModelError, RealmError
+
+NOTHING_ALLOWED, NOT_A_NUMBER = -2, -3  # native/core/sampler.h
+
+_NO_FLOATS = (0.0,) * 7
+_NO_INTEGERS = (0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1)
+
+
+class DrawArguments(TypedDict, total=False):
+    """Keywords of `Transformer.step`; shapes as it documents them."""
+
+    sampling_floats: NDArray[np.float32]
+    sampling_integers: NDArray[np.int64]
+    history: NDArray[np.int32]
+    bias_tokens: NDArray[np.int32]
+    bias_values: NDArray[np.float32]
+    allowed: NDArray[np.uint32]
+    logprobs: NDArray[np.float32]
+    logprob_tokens: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """arguments: empty when nothing is sampled. counts: alternatives of each row, -1 for none."""
+
+    arguments: DrawArguments
+    counts: tuple[int, ...]
+
+    def logprobs(self, row: int) -> tuple[TokenLogprobs, ...]:
+        """Of the token that the step drew in a row; empty when nobody asked."""
+        count = self.counts[row] if self.counts else -1
+        if count < 0:
+            return ()
+        values = self.arguments["logprobs"][row, : count + 1].tolist()
+        tokens = self.arguments["logprob_tokens"][row, : count + 1].tolist()
+        top = tuple(
+            (token, value)
+            for token, value in zip(tokens[1:], values[1:], strict=True)
+            if token >= 0
+        )
+        return (TokenLogprobs(tokens[0], values[0], top),)
+
+
+def draw_error(code: int) -> RealmError | None:
+    """Why there is no token; None for a token and for a row that was not sampled."""
+    if code == NOTHING_ALLOWED:
+        return ConstraintError("no token is allowed here")
+    if code == NOT_A_NUMBER:
+        return ModelError("the model's logits are not finite numbers")
+    return None
+
+
+def build_draws(answered: Items[Sequence]) -> Draws:
+    """The policies of the sequences whose tokens a step gives, in the order of its logits."""
+    wants = [each.want for each in answered]
+    policies = [want for want in wants if isinstance(want, SamplingParameters)]
+    if not policies:
+        return Draws({}, ())
+    floats: list[tuple[float, ...]] = []
+    integers: list[tuple[int, ...]] = []
+    histories: list[int] = []
+    biases: list[tuple[int, float]] = []
+    masks: list[NDArray[np.uint32]] = []
+    for sequence, want in zip(answered, wants, strict=True):
+        if not isinstance(want, SamplingParameters):
+            floats.append(_NO_FLOATS)
+            integers.append(_NO_INTEGERS)
+            continue
+        history, bias = len(histories), len(biases)
+        if _looks_back(want):
+            histories += sequence.tokens
+        biases += want.logit_bias
+        mask = -1
+        if sequence.allowed is not None:
+            mask = len(masks)
+            masks.append(sequence.allowed)
+        floats.append(_floats(want))
+        integers.append(
+            (
+                1,
+                want.top_k,
+                want.seed - 2**64 if want.seed >= 2**63 else want.seed,  # the same 64 bits
+                len(sequence.tokens),
+                history,
+                len(histories) - history,
+                sequence.prompt_count,
+                bias,
+                len(biases) - bias,
+                mask,
+                -1 if want.logprobs is None else want.logprobs,
+            )
+        )
+    arguments: DrawArguments = {
+        "sampling_floats": np.array(floats, np.float32),
+        "sampling_integers": np.array(integers, np.int64),
+        "history": np.array(histories, np.int32),
+    }
+    if biases:
+        arguments["bias_tokens"] = np.array([token for token, _ in biases], np.int32)
+        arguments["bias_values"] = np.array([value for _, value in biases], np.float32)
+    if masks:
+        arguments["allowed"] = np.stack(masks)
+    counts = tuple(row[-1] for row in integers)
+    if max(counts) >= 0:
+        shape = (len(answered), 1 + max(counts))
+        arguments["logprobs"] = np.zeros(shape, np.float32)
+        arguments["logprob_tokens"] = np.zeros(shape, np.int32)
+    return Draws(arguments, counts)
+
+
+def _floats(want: SamplingParameters) -> tuple[float, ...]:
+    return (
+        want.temperature,
+        want.top_p,
+        want.min_p,
+        want.typical_p,
+        want.repetition_penalty,
+        want.presence_penalty,
+        want.frequency_penalty,
+    )
+
+
+def _looks_back(want: SamplingParameters) -> bool:
+    return (
+        want.repetition_penalty != 1.0
+        or want.presence_penalty != 0.0
+        or want.frequency_penalty != 0.0
+    )
