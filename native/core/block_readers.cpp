@@ -7,13 +7,6 @@
 namespace realm {
 namespace {
 
-uint16_t read_u16(const uint8_t* p) {
-  uint16_t value;
-  std::memcpy(&value, p, 2);
-  return value;
-}
-float read_half(const uint8_t* p) { return half_to_float(read_u16(p)); }
-
 void nibbles(const uint8_t* p, uint8_t* quants) {
   for (int i = 0; i < 16; i++) {
     quants[i] = p[i] & 15;

@@ -1,9 +1,18 @@
 // How GGUF blocks are read: 32 columns of one row at a time, whatever the block type.
 #pragma once
 
+#include <cstring>
+
 #include "formats.h"
 
 namespace realm {
+
+inline uint16_t read_u16(const uint8_t* p) {
+  uint16_t value;
+  std::memcpy(&value, p, 2);
+  return value;
+}
+inline float read_half(const uint8_t* p) { return half_to_float(read_u16(p)); }
 
 // 32 columns of one row: unsigned quants and what they are multiplied with.
 struct Block {

@@ -12,12 +12,6 @@
 namespace realm {
 namespace {
 
-uint16_t read_u16(const uint8_t* p) {
-  uint16_t value;
-  std::memcpy(&value, p, 2);
-  return value;
-}
-float read_half(const uint8_t* p) { return half_to_float(read_u16(p)); }
 void write_half(uint8_t* p, float value) {
   const uint16_t half = float_to_half(value);
   std::memcpy(p, &half, 2);
