@@ -32,7 +32,8 @@ nb::ndarray<nb::numpy, float, nb::ndim<2>> matrix_of(size_t rows, size_t columns
 PackedMatrix packed(int ggml_type, const Bytes& data, int rows, int columns, Arena& arena) {
   PackedMatrix matrix;
   require(make_matrix(ggml_type, rows, columns, data.size(), arena, &matrix),
-          "the block type cannot run, or the data has another size than rows and columns say");
+          "the block type cannot run, or the data has another size than rows "
+          "and columns say");
   pack_groups(ggml_type, data.data(), matrix, 0, matrix.groups);
   return matrix;
 }
@@ -53,7 +54,7 @@ auto product(const std::string& instruction_set, int ggml_type, const Bytes& dat
       kernels.quantize_row(values.data() + static_cast<ptrdiff_t>(r) * columns, columns,
                            blocks.data() + static_cast<size_t>(r / kTileRows) * per_tile, r % kTileRows);
   }
-  std::vector<uint8_t> scratch(unpack_bytes(columns));
+  std::vector<uint8_t> scratch(product_scratch_bytes(columns));
   std::vector<float> padded(static_cast<size_t>(count * matrix.groups * kGroupRows));
   kernels.product(matrix, 0, matrix.groups, {values.data(), columns, blocks.data(), count}, padded.data(),
                   matrix.groups * kGroupRows, false, scratch.data());
@@ -106,7 +107,8 @@ auto attention(const std::string& instruction_set, const Rows& queries, const Ro
   const int tokens = static_cast<int>(keys.shape(0));
   require(dim % kGroupRows == 0 && keys.shape(1) == queries.shape(1) && values.shape(1) == queries.shape(1) &&
               values.shape(0) == keys.shape(0),
-          "queries, keys and values must be [n, head_dim], head_dim a multiple of 16");
+          "queries, keys and values must be [n, head_dim], head_dim a multiple "
+          "of 16");
   require(first_position >= 0 && first_position + count <= tokens, "a query has no key at its position");
   const int pages = (tokens + kPageTokens - 1) / kPageTokens;
   const size_t plane = static_cast<size_t>(dim) * kPageTokens;
@@ -135,7 +137,7 @@ auto attention(const std::string& instruction_set, const Rows& queries, const Ro
     tile.pages = order.data();
     tile.pool = reinterpret_cast<const uint8_t*>(pool.data());
     tile.page_bytes = 4 * plane;
-    tile.value_offset = 2 * plane;
+    tile.next = tile.pool;
     tile.head_dim = dim;
     tile.softcap = softcap;
     attend_spans(kernels, tile, scratch.data());

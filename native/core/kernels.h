@@ -12,6 +12,7 @@ namespace realm {
 constexpr int kPageTokens = 32;   // tokens of one cache page
 constexpr int kMaximaBlock = 64;  // values that block_maxima looks at together
 constexpr int kMaxQueries = 12;   // queries that share one pass over a page
+constexpr int kTileQueries = 64;  // queries of all heads of a tile
 
 // Activations of `rows` rows as every product reads them; quants come in blocks of eight rows.
 struct Activations {
@@ -21,21 +22,28 @@ struct Activations {
   int rows;
 };
 
-// Queries of one sequence and one key/value head. Keys stand as [head_dim][32 tokens] in a page,
-// values as [32 tokens][head_dim], both as half floats.
+// Queries of one sequence, query_count for each of `heads` neighbouring key/value heads. In a page the
+// planes of a head stand together: keys as [head_dim][32 tokens], then values as [32 tokens][head_dim], half
+// floats.
 struct AttentionTile {
-  const float* queries[kMaxQueries];  // head_dim floats each, already scaled
-  float* partials[kMaxQueries];       // partial_size(head_dim) floats each
-  int first[kMaxQueries];             // first visible position
-  int last[kMaxQueries];              // last visible position
-  int query_count;
+  const float* queries[kTileQueries];  // [heads][query_count], head_dim floats
+                                       // each, already scaled
+  float* partials[kTileQueries];       // partial_size(head_dim) floats each
+  int first[kTileQueries];             // first visible position
+  int last[kTileQueries];              // last visible position
+  int heads = 1, query_count;
   int begin, end;        // only positions begin..end-1 are looked at
   const int32_t* pages;  // page numbers of the sequence
   const uint8_t* pool;   // page 0
-  size_t page_bytes, key_offset, value_offset;
+  size_t page_bytes;
+  size_t offset;        // of the first head's planes in a page
+  const uint8_t* next;  // planes that the caller looks at next, to be fetched ahead
   int head_dim;
   float softcap;  // 0: none
 };
+
+// Of a head's keys in a page; of its values too.
+constexpr size_t plane_bytes(int head_dim) { return static_cast<size_t>(head_dim) * kPageTokens * 2; }
 
 // What attention over some of a query's positions gives: head_dim sums of weighted values, then the largest
 // score and the sum of weights. A total of 0: none of the positions is visible.
@@ -51,6 +59,7 @@ struct KernelTable {
                   ptrdiff_t out_stride, bool accumulate, uint8_t* scratch);
   void (*quantize_row)(const float* values, int columns, ActivationBlock* blocks, int lane);
   void (*rms_norm)(const float* values, const float* weight, int columns, float epsilon, float* out);
+  void (*rotate)(const float* angles, int dimensions, bool interleaved, float* head);
   void (*add)(float* to, const float* from, int count);
   void (*gate)(Gate kind, const float* gate, const float* up, int count, float* out);
   void (*attention)(const AttentionTile& tile);
@@ -67,10 +76,12 @@ struct KernelTable {
   float (*exp_sum)(const float* values, int count, float shift, float scale, float* out);
 };
 
-// Bytes of scratch that product needs for matrices of this many columns.
+// Bytes that an unpacked group of this many columns takes.
 inline size_t unpack_bytes(int columns) {
-  return static_cast<size_t>(columns + kBlockColumns) / kBlockColumns * (512 + 4 * 64) + 64;
+  return static_cast<size_t>(columns + kBlockColumns) / kBlockColumns * (512 + 4 * 64);
 }
+// Bytes of scratch that product needs for matrices of this many columns: two groups.
+inline size_t product_scratch_bytes(int columns) { return 2 * unpack_bytes(columns) + 64; }
 
 const KernelTable& scalar_kernels();
 #ifdef REALM_X86

@@ -1,6 +1,8 @@
 // The kernels in plain C++: right on every processor.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels.h"
 

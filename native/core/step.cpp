@@ -1,7 +1,9 @@
 #include "step.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 namespace realm {
@@ -29,13 +31,13 @@ Step::Step(Transformer& model, const StepInput& input, CachePool& pool, Team& te
     output_blocks_ =
         model.output_blocks_.reserve((outputs + kTileRows - 1) / kTileRows * hidden_ / kBlockColumns);
   }
-  for (const Rope& rope : model.ropes_) angle_columns_ += 2 * rope.inverse_frequencies.size();
+  for (const Rope& rope : model.ropes_) angle_columns_ += angle_count(rope);
   angles_ = model.angles_.reserve(rows * angle_columns_ + 1);
   const size_t widest = std::max({hidden_, attended_columns_, ffn_columns_});
   const size_t partials =
-      sizeof(float) * 2 * kMaxQueries * static_cast<size_t>(partial_size(shape_.head_dim));
-  scratch_bytes_ = (std::max(unpack_bytes(static_cast<int>(widest)), partials) + 63) / 64 * 64 +
-                   rows * 2 * 32 * sizeof(float);
+      sizeof(float) * 2 * kTileQueries * static_cast<size_t>(partial_size(shape_.head_dim));
+  scratch_bytes_ = (std::max(product_scratch_bytes(static_cast<int>(widest)), partials) + 63) / 64 * 64 +
+                   kSlabRows * 2 * 32 * sizeof(float);
   model.thread_scratch_.reserve(scratch_bytes_ * static_cast<size_t>(team.size()));
   model.sampler_scratch_.resize(static_cast<size_t>(team.size()));
   plan_attention();
@@ -68,19 +70,33 @@ void Step::begin_rows(int begin, int end) const {
     if (input_.layer_begin == input_.layer_end) continue;
     float* angle = row(angles_, r, angle_columns_);
     const double position = position_of(r);
-    for (const Rope& rope : model_.ropes_)
+    for (const Rope& rope : model_.ropes_) {
+      const size_t half = rope.inverse_frequencies.size();
+      const size_t step = rope.interleaved ? 2 : 1, apart = rope.interleaved ? 1 : half;
+      float *own = angle, *partner = angle + 2 * half;
       for (double frequency : rope.inverse_frequencies) {
-        *angle++ = static_cast<float>(std::cos(position * frequency)) * rope.magnitude;
-        *angle++ = static_cast<float>(std::sin(position * frequency)) * rope.magnitude;
+        const float cosine = static_cast<float>(std::cos(position * frequency)) * rope.magnitude;
+        const float sine = static_cast<float>(std::sin(position * frequency)) * rope.magnitude;
+        own[0] = own[apart] = cosine;
+        partner[0] = -sine;
+        partner[apart] = sine;
+        own += step;
+        partner += step;
       }
+      angle += angle_count(rope);
+    }
   }
 }
 
 void Step::project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
                    size_t stride, bool accumulate) const {
-  team_.for_range(range, thread, matrix.groups, [&](int begin, int end) {
-    kernels_.product(matrix, begin, end, x, out, static_cast<ptrdiff_t>(stride), accumulate, scratch(thread));
-  });
+  const int width = unit_groups(x.rows);
+  for_slabs(
+      range, thread, (matrix.groups + width - 1) / width, x.rows, [&](int begin, int end, const Slab& slab) {
+        kernels_.product(matrix, width * begin, std::min(width * end, matrix.groups),
+                         slab_of(x, slab, static_cast<size_t>(matrix.columns)), row(out, slab.first, stride),
+                         static_cast<ptrdiff_t>(stride), accumulate, scratch(thread));
+      });
 }
 
 void Step::add_branch(const std::vector<float>& post, int index) const {
@@ -102,19 +118,20 @@ void Step::norm_rows(const std::vector<float>& weight, const std::vector<float>*
   }
 }
 
-void Step::gate_columns(const LayerWeights& layer, int block, const Activations& x, int thread) const {
-  float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_ -
-                                          static_cast<size_t>(input_.rows) * 64 * sizeof(float));
-  float* ups = gates + static_cast<ptrdiff_t>(input_.rows) * 32;
+void Step::gate_columns(const LayerWeights& layer, int block, const Activations& x, const Slab& slab,
+                        int thread) const {
+  float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_) - kSlabRows * 64;
+  float* ups = gates + kSlabRows * 32;
   const ptrdiff_t shift = static_cast<ptrdiff_t>(block) * 32;
   kernels_.product(layer.gate, 2 * block, 2 * block + 2, x, gates - shift, 32, false, scratch(thread));
   kernels_.product(layer.up, 2 * block, 2 * block + 2, x, ups - shift, 32, false, scratch(thread));
   const size_t per_tile = ffn_columns_ / kBlockColumns;
   const bool quantized = is_quantized(layer.down.form);
-  for (int r = 0; r < input_.rows; r++) {
-    float* gated = gates + static_cast<ptrdiff_t>(r) * 32;
+  for (int at = 0; at < slab.rows; at++) {
+    const int r = slab.first + at;
+    float* gated = gates + at * 32;
     float* out = quantized ? gated : row(ffn_, r, ffn_columns_) + shift;
-    kernels_.gate(shape_.gate, gated, ups + static_cast<ptrdiff_t>(r) * 32, 32, out);
+    kernels_.gate(shape_.gate, gated, ups + at * 32, 32, out);
     if (quantized)
       kernels_.quantize_row(
           out, kBlockColumns,
@@ -123,36 +140,64 @@ void Step::gate_columns(const LayerWeights& layer, int block, const Activations&
   }
 }
 
+static double spent[16];
+static long layers_done;
+#define MARK(i)                                                      \
+  if (thread == 0) {                                                 \
+    auto now_ = std::chrono::steady_clock::now();                    \
+    spent[i] += std::chrono::duration<double>(now_ - mark_).count(); \
+    mark_ = now_;                                                    \
+  }
 void Step::run_layer(const LayerWeights& layer, int index, int range, int thread) const {
   const int rows = input_.rows;
+  auto mark_ = std::chrono::steady_clock::now();
   const bool branch = has_branch(layer.post_attention_norm);
   const std::vector<float>* before =
       index > input_.layer_begin ? &model_.layers_[static_cast<size_t>(index - 1)].post_ffn_norm : nullptr;
   team_.for_range(range + 0, thread, rows,
                   [&](int begin, int end) { norm_rows(layer.attention_norm, before, begin, end); });
-  team_.barrier();
+  MARK(0) team_.barrier();
+  MARK(1)
   const Activations normed = activations(normed_, normed_blocks_, hidden_, rows);
   project_stacked(layer.qkv, range + 1, thread, normed);
-  team_.barrier();
+  MARK(2) team_.barrier();
+  MARK(3)
   run_attention(layer, index, range + 2, thread);
+  MARK(12)
   project(layer.output, range + 6, thread, activations(attended_, attended_blocks_, attended_columns_, rows),
           branch ? branch_ : x_, hidden_, !branch);
-  team_.barrier();
+  MARK(4) team_.barrier();
+  MARK(5)
   team_.for_range(range + 7, thread, rows, [&](int begin, int end) {
     norm_rows(layer.ffn_norm, &layer.post_attention_norm, begin, end);
   });
-  team_.barrier();
-  team_.for_range(range + 8, thread, static_cast<int>(ffn_columns_ / kBlockColumns), [&](int begin, int end) {
-    for (int b = begin; b < end; b++) gate_columns(layer, b, normed, thread);
-  });
-  team_.barrier();
+  MARK(6) team_.barrier();
+  MARK(7)
+  for_slabs(range + 8, thread, static_cast<int>(ffn_columns_ / kBlockColumns), rows,
+            [&](int begin, int end, const Slab& slab) {
+              const Activations x = slab_of(normed, slab, hidden_);
+              for (int b = begin; b < end; b++) gate_columns(layer, b, x, slab, thread);
+            });
+  MARK(8) team_.barrier();
+  MARK(9)
   const bool ffn_branch = has_branch(layer.post_ffn_norm);
   project(layer.down, range + 9, thread, activations(ffn_, ffn_blocks_, ffn_columns_, rows),
           ffn_branch ? branch_ : x_, hidden_, !ffn_branch);
-  team_.barrier();
+  MARK(10) team_.barrier();
+  MARK(11)
   if (ffn_branch && index + 1 == input_.layer_end) {
     if (thread == 0) finish_branch(layer);
-    team_.barrier();
+    MARK(12) team_.barrier();
+    MARK(13)
+  }
+  if (thread == 0 && ++layers_done % 3000 == 0) {
+    fprintf(stderr,
+            "norm %.1f+%.1f qkv %.1f+%.1f att %.1f out %.1f+%.1f norm "
+            "%.1f+%.1f gate %.1f+%.1f down %.1f+%.1f us/layer\n",
+            spent[0] / 3e-3, spent[1] / 3e-3, spent[2] / 3e-3, spent[3] / 3e-3, spent[12] / 3e-3,
+            spent[4] / 3e-3, spent[5] / 3e-3, spent[6] / 3e-3, spent[7] / 3e-3, spent[8] / 3e-3,
+            spent[9] / 3e-3, spent[10] / 3e-3, spent[11] / 3e-3);
+    for (double& d : spent) d = 0;
   }
 }
 
@@ -164,12 +209,15 @@ void Step::project_stacked(const std::vector<PackedMatrix>& parts, int range, in
                            const Activations& x) const {
   int groups = 0;
   for (const PackedMatrix& part : parts) groups += part.groups;
-  team_.for_range(range, thread, groups, [&](int begin, int end) {
+  const int width = unit_groups(x.rows);
+  for_slabs(range, thread, (groups + width - 1) / width, x.rows, [&](int begin, int end, const Slab& slab) {
+    const Activations of_slab = slab_of(x, slab, hidden_);
     int first = 0;
     for (const PackedMatrix& part : parts) {
-      const int from = std::max(begin - first, 0), to = std::min(end - first, part.groups);
+      const int from = std::max(width * begin - first, 0), to = std::min(width * end - first, part.groups);
       if (from < to)
-        kernels_.product(part, from, to, x, qkv_ + static_cast<ptrdiff_t>(first) * kGroupRows,
+        kernels_.product(part, from, to, of_slab,
+                         row(qkv_, slab.first, qkv_columns_) + static_cast<ptrdiff_t>(first) * kGroupRows,
                          static_cast<ptrdiff_t>(qkv_columns_), false, scratch(thread));
       first += part.groups;
     }

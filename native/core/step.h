@@ -1,6 +1,7 @@
 // One run of Transformer::step: the phases, and what every thread does in them.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "transformer.h"
@@ -12,6 +13,7 @@ class Step {
   Step(Transformer& model, const StepInput& input, CachePool& pool, Team& team);
 
   static constexpr int kRangesPerLayer = 10;
+  static constexpr int kSlabRows = 64;  // a multiple of kTileRows
   int range_count() const { return kRangesPerLayer * (input_.layer_end - input_.layer_begin) + 5; }
 
   // What one thread of the team does, from the first phase to the last.
@@ -19,9 +21,10 @@ class Step {
 
  private:
   // Queries that share one pass over their sequence's pages: `count` rows from `row` of the step, `heads`
-  // query heads from the first_head-th of one key/value head.
+  // query heads from the first_head-th of each of kv_heads key/value heads from kv_head.
   struct AttentionTask {
-    int row, count, kv_head, first_head, heads;
+    int row, count, kv_head, kv_heads, first_head, heads;
+    int queries() const { return kv_heads * count * heads; }
   };
 
   template <class T>
@@ -54,9 +57,11 @@ class Step {
 
   void begin_rows(int begin, int end) const;
 
-  void rotate(const Rope& rope, const float* angles, float* head) const;
-
-  size_t cache_offset(int layer, int kv_head, bool value) const;
+  // Where in the step the keys and values of one head of a row are kept.
+  uint8_t* planes_of(int layer, int index, int kv_head) const;
+  // Fetches what prepare_head will write to for this task.
+  void fetch_planes(int layer_index, const AttentionTask& task) const;
+  size_t cache_offset(int layer, int kv_head) const;
 
   // Bias, norms and rotation of one key/value head and the query heads that use it; the key and value go to
   // the cache.
@@ -74,6 +79,31 @@ class Step {
 
   void finish_task(const AttentionTask& task, const float* partials) const;
 
+  // Calls work(begin, end, slab) over slabs x units: rows in slabs small enough to stay in a core's cache
+  // while the units of a product pass over them.
+  struct Slab {
+    int first, rows;
+  };
+  template <class Work>
+  void for_slabs(int range, int thread, int units, int rows, const Work& work) const {
+    const int slabs = (rows + kSlabRows - 1) / kSlabRows;
+    team_.for_range(range, thread, slabs * units, [&](int begin, int end) {
+      while (begin < end) {
+        const int first = begin / units * kSlabRows, unit = begin % units;
+        const int stop = std::min(units, unit + end - begin);
+        work(unit, stop, Slab{first, std::min(kSlabRows, rows - first)});
+        begin += stop - unit;
+      }
+    });
+  }
+  static Activations slab_of(const Activations& x, const Slab& slab, size_t columns) {
+    const ptrdiff_t per_tile = static_cast<ptrdiff_t>(columns / kBlockColumns);
+    return {x.values + slab.first * x.value_stride, x.value_stride,
+            x.blocks + slab.first / kTileRows * per_tile, slab.rows};
+  }
+
+  // Groups of a matrix that one thread takes at a time: many rows share what two groups have in common.
+  static int unit_groups(int rows) { return rows > 1 ? 2 : 1; }
   void project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
                size_t stride, bool accumulate) const;
 
@@ -87,9 +117,10 @@ class Step {
   // What waits in the branch buffer is added; then norm and quantise.
   void norm_rows(const std::vector<float>& weight, const std::vector<float>* post, int begin, int end) const;
 
-  // 32 columns of gate and up for all rows, their product, quantised: one block of the down projection's
-  // input.
-  void gate_columns(const LayerWeights& layer, int block, const Activations& x, int thread) const;
+  // 32 columns of gate and up for a slab of rows, their product, quantised: one block of the down
+  // projection's input.
+  void gate_columns(const LayerWeights& layer, int block, const Activations& x, const Slab& slab,
+                    int thread) const;
 
   void run_layer(const LayerWeights& layer, int index, int range, int thread) const;
 

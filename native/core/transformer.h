@@ -21,9 +21,13 @@ struct Rope {
   bool interleaved = false;                 // pairs (2i, 2i + 1) instead of (i, i + n)
 };
 
+// Factors that a row needs for it: see KernelTable::rotate.
+inline size_t angle_count(const Rope& rope) { return 4 * rope.inverse_frequencies.size(); }
+
 struct LayerWeights {
   std::vector<float> attention_norm, ffn_norm;
-  std::vector<float> post_attention_norm, post_ffn_norm, query_norm, key_norm, qkv_bias;  // empty: none
+  std::vector<float> post_attention_norm, post_ffn_norm, query_norm, key_norm,
+      qkv_bias;                   // empty: none
   std::vector<PackedMatrix> qkv;  // their outputs stand one after the other
   PackedMatrix output, gate, up, down;
   int rope = 0;

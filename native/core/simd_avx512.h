@@ -1,0 +1,108 @@
+// Lanes as one register of AVX-512. Part of simd.h.
+
+struct VF {
+  __m512 v;
+};
+struct VI {
+  __m512i v;
+};
+struct VB {
+  __m512i v;
+};
+
+inline VF vf_zero() { return {_mm512_setzero_ps()}; }
+inline VF vf_set(float x) { return {_mm512_set1_ps(x)}; }
+inline VF vf_load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline void vf_store(float* p, VF a) { _mm512_storeu_ps(p, a.v); }
+inline VF vf_half(const uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline VF vf_bfloat(const uint16_t* p) {
+  return {_mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16))};
+}
+inline void vf_store_half(uint16_t* p, VF a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
+}
+inline VF operator+(VF a, VF b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline VF operator-(VF a, VF b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline VF operator*(VF a, VF b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline VF operator/(VF a, VF b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline VF vf_fma(VF a, VF b, VF c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline VF vf_max(VF a, VF b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline VF vf_min(VF a, VF b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline VF vf_abs(VF a) { return {_mm512_abs_ps(a.v)}; }
+inline VF vf_round(VF a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+// Lanes begin <= lane < end keep a, the others take b.
+inline VF vf_keep(VF a, VF b, int begin, int end) {
+  const __mmask16 mask = static_cast<__mmask16>(((1u << end) - 1u) & ~((1u << begin) - 1u));
+  return {_mm512_mask_blend_ps(mask, b.v, a.v)};
+}
+inline VF vf_swap_pairs(VF a) { return {_mm512_permute_ps(a.v, 0xb1)}; }
+inline VF vf_power_of_two(VF a) {  // 2 ** a for whole a in -126..127
+  return {_mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a.v), _mm512_set1_epi32(127)), 23))};
+}
+inline VI vi_zero() { return {_mm512_setzero_si512()}; }
+inline VI vi_set(int32_t x) { return {_mm512_set1_epi32(x)}; }
+inline VI operator+(VI a, VI b) { return {_mm512_add_epi32(a.v, b.v)}; }
+template <int N>
+inline VI vi_shift_left(VI a) {
+  return {_mm512_slli_epi32(a.v, N)};
+}
+inline VF vf_from(VI a) { return {_mm512_cvtepi32_ps(a.v)}; }
+// The low or the high four bits of sixteen bytes.
+inline __m512i sixteen_bytes(const uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline VF vf_low_nibbles(const uint8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_and_si512(sixteen_bytes(p), _mm512_set1_epi32(15)))};
+}
+inline VF vf_high_nibbles(const uint8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_srli_epi32(sixteen_bytes(p), 4))};
+}
+inline void store_int8(int8_t* p,
+                       VF a) {  // a already rounded and within -127..127
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
+}
+inline VB vb_load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void vb_store(uint8_t* p, VB a) { _mm512_storeu_si512(p, a.v); }
+inline VB operator|(VB a, VB b) { return {_mm512_or_si512(a.v, b.v)}; }
+// ((a >> N) & mask) in every byte: the mask keeps what a 32-bit shift brings in from a neighbour away.
+template <int N>
+inline VB vb_bits_right(VB a, uint8_t mask) {
+  return {_mm512_and_si512(_mm512_srli_epi32(a.v, N), _mm512_set1_epi8(static_cast<char>(mask)))};
+}
+template <int N>
+inline VB vb_bits_left(VB a, uint8_t mask) {
+  return {_mm512_and_si512(_mm512_slli_epi32(a.v, N), _mm512_set1_epi8(static_cast<char>(mask)))};
+}
+// table[index] for indices below 16
+inline VB vb_lookup(const uint8_t* table, VB index) {
+  const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), index.v)};
+}
+// Four activations, the same in every lane.
+struct Quad {
+  __m512i v;
+};
+inline Quad quad_of(const int8_t* x) {
+  int32_t packed;
+  std::memcpy(&packed, x, 4);
+  return {_mm512_set1_epi32(packed)};
+}
+// acc[lane] += sum over c of w[4 lane + c] * x[c]
+template <bool kWide>
+inline VI dot(VI acc, VB w, Quad x) {
+  return {_mm512_dpbusd_epi32(acc.v, w.v, x.v)};
+}
+
+inline float vf_sum(VF a) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  return sum_of_eight(eight);
+}
+inline float vf_largest(VF a) {
+  return largest_of_eight(_mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1)));
+}
