@@ -1,5 +1,5 @@
-// The Python face of the fibre host (realm.runtime._guest). Checks types, calls, and turns faults into the
-// classes of realm.errors.
+// The Python face of the fibre host (realm.runtime._guest). Checks types,
+// calls, and turns faults into the classes of realm.errors.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -61,12 +61,14 @@ nb::object to_python(const rg::Mailbox& mailbox, size_t index) {
   }
 }
 
-// (outcome, payload): the payload is (function number, arguments) of a parked guest, the result of a finished
-// one, a message of one that failed, None of one that yielded.
+// (outcome, payload): the payload is (function number, arguments) of a parked
+// guest, the result of a finished one, a message of one that failed, None of
+// one that yielded.
 nb::tuple poll(rg::Guest& guest) {
   rg::Outcome outcome;
   if (guest.yielded_last()) {
-    // It has shown that it computes; a short burst would lose more by giving the interpreter away.
+    // It has shown that it computes; a short burst would lose more by giving
+    // the interpreter away.
     nb::gil_scoped_release release;
     outcome = guest.poll();
   } else {
@@ -102,7 +104,9 @@ nb::list declarations(const std::vector<rg::Declaration>& rows) {
 }  // namespace
 
 NB_MODULE(_guest, m) {
-  m.doc() = "Guests on fibres: the wasmtime engine, compiled programs, and parked host calls.";
+  m.doc() =
+      "Guests on fibres: the wasmtime engine, compiled programs, and "
+      "parked host calls.";
   nb::set_leak_warnings(false);
   nb::register_exception_translator([](const std::exception_ptr& pointer, void*) {
     try {
@@ -146,29 +150,58 @@ NB_MODULE(_guest, m) {
             const auto* data = reinterpret_cast<const uint8_t*>(wasm.c_str());
             const size_t size = wasm.size();
             nb::gil_scoped_release release;
-            new (self) rg::Program(std::move(host), data, size);
+            new (self) rg::Program(std::move(host), rg::Form::kWasm, data, size);
           },
           nb::arg("host"), nb::arg("wasm"))
+      .def_static(
+          "deserialize",
+          [](std::shared_ptr<rg::Host> host, nb::bytes code) {
+            return std::make_shared<rg::Program>(std::move(host), rg::Form::kNativeCode,
+                                                 reinterpret_cast<const uint8_t*>(code.c_str()), code.size());
+          },
+          nb::arg("host"), nb::arg("code"))
+      .def("serialize",
+           [](const rg::Program& self) {
+             const std::string code = self.serialize();
+             return nb::bytes(code.data(), code.size());
+           })
       .def_prop_ro("imports", [](const rg::Program& self) { return declarations(self.imports); })
       .def_prop_ro("exports", [](const rg::Program& self) { return declarations(self.exports); })
       .def_ro("memory_is_64", &rg::Program::memory_is_64)
+      .def_prop_ro("memory_pages",
+                   [](const rg::Program& self) {
+                     const int64_t maximum = self.memory_maximum_pages;
+                     return nb::make_tuple(self.memory_minimum_pages,
+                                           maximum < 0 ? nb::none() : nb::object(nb::cast(maximum)));
+                   })
       .def("link", &rg::Program::link, nb::arg("function_numbers"), nb::arg("signedness"));
 
   nb::class_<rg::Guest>(m, "Guest")
       .def(
           "__init__",
           [](rg::Guest* self, std::shared_ptr<rg::Program> program, nb::bytes request, uint64_t memory_bytes,
-             uint64_t slice_ticks, double compute_seconds, double wall_seconds, int32_t abi_version) {
+             uint64_t slice_ticks, double compute_seconds, double wall_seconds, int32_t abi_version,
+             nb::object older_form) {
             if (!(compute_seconds > 0 && compute_seconds < 1e9 && wall_seconds > 0 && wall_seconds < 1e9))
               throw rg::Fault(rg::FaultKind::kNative, "compute_seconds and wall_seconds must be in (0, 1e9)");
             const rg::GuestLimits limits{memory_bytes, slice_ticks,
                                          static_cast<uint64_t>(compute_seconds * 1e9),
                                          static_cast<uint64_t>(wall_seconds * 1e9)};
+            rg::OlderForm older{};
+            if (!older_form.is_none()) {
+              older.prompt_size = nb::cast<uint64_t>(older_form[0]);
+              older.options_offset = nb::cast<uint64_t>(older_form[1]);
+              older.model_id = nb::cast<int32_t>(older_form[2]);
+              older.text_limit = nb::cast<uint64_t>(older_form[3]);
+            }
             new (self) rg::Guest(std::move(program), std::string(request.c_str(), request.size()), limits,
-                                 abi_version);
+                                 abi_version, older_form.is_none() ? nullptr : &older);
           },
           nb::arg("program"), nb::arg("request"), nb::kw_only(), nb::arg("memory_bytes"),
-          nb::arg("slice_ticks"), nb::arg("compute_seconds"), nb::arg("wall_seconds"), nb::arg("abi_version"))
+          nb::arg("slice_ticks"), nb::arg("compute_seconds"), nb::arg("wall_seconds"), nb::arg("abi_version"),
+          nb::arg("older_form") = nb::none())
+      .def_prop_ro("text",
+                   [](const rg::Guest& self) { return nb::bytes(self.text().data(), self.text().size()); })
       .def("poll", &poll)
       .def("resume", &rg::Guest::resume, nb::arg("answer"))
       .def("contains", &rg::Guest::contains, nb::arg("pointer"), nb::arg("length"))

@@ -18,16 +18,23 @@ uint64_t read_clock(clockid_t clock) {
   return static_cast<uint64_t>(now.tv_sec) * kNanosecondsPerSecond + static_cast<uint64_t>(now.tv_nsec);
 }
 
-// Marks a guest as running for as long as it stands.
+// Marks a guest as running, and its host as computing, for as long as it stands.
 class Polling {
  public:
-  explicit Polling(bool* mark) : mark_(mark) { *mark_ = true; }
-  ~Polling() { *mark_ = false; }
+  Polling(bool* mark, Host* host) : mark_(mark), host_(host) {
+    *mark_ = true;
+    host_->begin_burst();
+  }
+  ~Polling() {
+    host_->end_burst();
+    *mark_ = false;
+  }
   Polling(const Polling&) = delete;
   Polling& operator=(const Polling&) = delete;
 
  private:
   bool* mark_;
+  Host* host_;
 };
 
 uint64_t wall_now() { return read_clock(CLOCK_MONOTONIC); }
@@ -36,14 +43,18 @@ uint64_t compute_now() { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
 }  // namespace
 
 Guest::Guest(std::shared_ptr<Program> program, std::string request, const GuestLimits& limits,
-             int32_t abi_version)
+             int32_t abi_version, const OlderForm* older_form)
     : program_(std::move(program)),
       api_(program_->host->api),
       request_(std::move(request)),
       limits_(limits),
       abi_version_(abi_version),
+      is_older_(older_form != nullptr),
+      older_form_(older_form != nullptr ? *older_form : OlderForm{}),
       owner_(std::this_thread::get_id()) {
   if (program_->prepared() == nullptr) throw Fault(FaultKind::kNative, "the program is not linked");
+  if (older_form_.prompt_size > request_.size() || older_form_.options_offset > request_.size())
+    throw Fault(FaultKind::kNative, "the prompt or the options lie outside of the request");
   if (limits_.slice_ticks == 0) throw Fault(FaultKind::kNative, "slice_ticks must be at least 1");
   program_->host->enter();
   slice_nanoseconds_ = limits_.slice_ticks * program_->host->limits.tick_microseconds * 1000;
@@ -172,6 +183,13 @@ void Guest::begin_phase() {
       return call("realm_alloc", 1);
     case Phase::kHandle:
       arguments_[0] = size_value(request_pointer_);
+      if (is_older_) {
+        arguments_[1] = size_value(older_form_.prompt_size);
+        arguments_[2].kind = kI32;
+        arguments_[2].of.i32 = older_form_.model_id;
+        arguments_[3] = size_value(request_pointer_ + older_form_.options_offset);
+        return call("generate", 4);
+      }
       arguments_[1] = size_value(request_.size());
       return call("realm_handle", 2);
     case Phase::kEnded:
@@ -183,6 +201,30 @@ Outcome Guest::fail(Outcome outcome, std::string message) {
   phase_ = Phase::kEnded;
   message_ = std::move(message);
   return outcome;
+}
+
+// The last phase has returned: a number, or the address of a text.
+Outcome Guest::finish() {
+  phase_ = Phase::kEnded;
+  if (!is_older_) {
+    result_ = returned_.of.i32;
+    return Outcome::kFinished;
+  }
+  const uint64_t address = program_->memory_is_64 ? static_cast<uint64_t>(returned_.of.i64)
+                                                  : static_cast<uint32_t>(returned_.of.i32);
+  const uint8_t* memory = api_.wasmtime_memory_data(context_, &memory_);
+  const uint64_t size = api_.wasmtime_memory_data_size(context_, &memory_);
+  if (address == 0) return fail(Outcome::kTrapped, "generate returned no text");
+  if (address >= size) return fail(Outcome::kContract, "generate returned an address outside the memory");
+  const uint64_t room = size - address;
+  const uint64_t looked_at = room > older_form_.text_limit ? older_form_.text_limit + 1 : room;
+  const void* end = std::memchr(memory + address, 0, looked_at);
+  if (end == nullptr)
+    return looked_at < room ? fail(Outcome::kLimit, "output bytes")
+                            : fail(Outcome::kContract, "generate returned a text without an end");
+  text_.assign(reinterpret_cast<const char*>(memory + address),
+               static_cast<const uint8_t*>(end) - (memory + address));
+  return Outcome::kFinished;
 }
 
 bool Guest::end_phase(Outcome* outcome) {
@@ -217,7 +259,7 @@ bool Guest::end_phase(Outcome* outcome) {
         return true;
       }
       memory_ = exported.of.memory;
-      phase_ = Phase::kVersion;
+      phase_ = is_older_ ? Phase::kAllocate : Phase::kVersion;
       return false;
     }
     case Phase::kVersion:
@@ -248,9 +290,7 @@ bool Guest::end_phase(Outcome* outcome) {
       return false;
     }
     default:
-      result_ = returned_.of.i32;
-      phase_ = Phase::kEnded;
-      *outcome = Outcome::kFinished;
+      *outcome = finish();
       return true;
   }
 }
@@ -259,7 +299,7 @@ Outcome Guest::poll() {
   check_owner();
   if (phase_ == Phase::kEnded) throw Fault(FaultKind::kNative, "the guest has ended");
   if (mailbox_.full && !mailbox_.answered) throw Fault(FaultKind::kNative, "the guest waits for an answer");
-  const Polling polling(&polling_);
+  const Polling polling(&polling_, program_->host.get());
   yielded_last_ = false;
   burst_start_compute_ = compute_now();
   Outcome outcome = Outcome::kYielded;

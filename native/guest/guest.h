@@ -21,6 +21,15 @@ struct GuestLimits {
   uint64_t wall_nanoseconds;     // time from its creation
 };
 
+// A program of the older form: generate(prompt, prompt_size, model_id, options) gives the address of its
+// text, which ends in a zero byte. The request holds the prompt, and the options at an offset of their own.
+struct OlderForm {
+  uint64_t prompt_size;
+  uint64_t options_offset;
+  int32_t model_id;
+  uint64_t text_limit;  // bytes of text at most
+};
+
 enum class Outcome { kParked = 0, kFinished = 1, kYielded = 2, kTrapped = 3, kLimit = 4, kContract = 5 };
 
 struct Mailbox {
@@ -37,8 +46,8 @@ struct Mailbox {
 
 class Guest {
  public:
-  Guest(std::shared_ptr<Program> program, std::string request, const GuestLimits& limits,
-        int32_t abi_version);
+  Guest(std::shared_ptr<Program> program, std::string request, const GuestLimits& limits, int32_t abi_version,
+        const OlderForm* older_form = nullptr);
   ~Guest();
   Guest(const Guest&) = delete;
   Guest& operator=(const Guest&) = delete;
@@ -53,6 +62,7 @@ class Guest {
   uint8_t* at(uint64_t pointer,
               uint64_t length) const;  // throws when the guest is not parked or out of bounds
   int32_t result() const { return result_; }
+  const std::string& text() const { return text_; }  // of a finished program of the older form
   const std::string& message() const { return message_; }
   uint64_t compute_nanoseconds() const { return compute_nanoseconds_; }
   bool yielded_last() const { return yielded_last_; }
@@ -69,6 +79,7 @@ class Guest {
   void begin_phase();
   bool end_phase(Outcome* outcome);  // false: the guest goes on with its next phase
   Outcome fail(Outcome outcome, std::string message);
+  Outcome finish();
   void call(const char* name, size_t argument_count);
   wasmtime_val_t size_value(uint64_t value) const;
   void drop_future();
@@ -80,6 +91,8 @@ class Guest {
   const std::string request_;
   const GuestLimits limits_;
   const int32_t abi_version_;
+  const bool is_older_;
+  const OlderForm older_form_;
   const std::thread::id owner_;
   wasmtime_store_t* store_ = nullptr;
   wasmtime_context_t* context_ = nullptr;
@@ -87,7 +100,7 @@ class Guest {
   wasmtime_instance_t instance_{};
   wasmtime_func_t function_{};
   wasmtime_memory_t memory_{};
-  wasmtime_val_t arguments_[2]{};
+  wasmtime_val_t arguments_[4]{};
   wasmtime_val_t returned_{};
   wasm_trap_t* trap_ = nullptr;
   wasmtime_error_t* error_ = nullptr;
@@ -104,6 +117,7 @@ class Guest {
   bool yielded_last_ = false;
   bool polling_ = false;
   std::string message_;
+  std::string text_;
 };
 
 }  // namespace realm::guest

@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "fault.h"
@@ -108,13 +109,20 @@ void Host::leave() {
 
 void Host::tick() {
   const auto period = std::chrono::microseconds(limits.tick_microseconds);
+  auto pause = period;
   std::unique_lock<std::mutex> lock(mutex_);
   while (!closing_) {
     if (alive_ == 0) {
       changed_.wait(lock);
+      pause = period;
       continue;
     }
-    changed_.wait_for(lock, period);
+    changed_.wait_for(lock, pause);
+    if (computing_.load(std::memory_order_relaxed) == 0) {
+      pause = std::min(2 * pause, kQuietTicks * period);
+      continue;
+    }
+    pause = period;
     api.wasmtime_engine_increment_epoch(engine_);
   }
 }

@@ -46,10 +46,11 @@ Declaration Program::declare(const wasm_externtype_t* type) const {
   return declaration;
 }
 
-Program::Program(std::shared_ptr<Host> program_host, const uint8_t* bytes, size_t size)
+Program::Program(std::shared_ptr<Host> program_host, Form form, const uint8_t* bytes, size_t size)
     : host(std::move(program_host)) {
   const Api& api = host->api;
-  if (wasmtime_error_t* error = api.wasmtime_module_new(host->engine(), bytes, size, &module_)) {
+  const auto make = form == Form::kWasm ? api.wasmtime_module_new : api.wasmtime_module_deserialize;
+  if (wasmtime_error_t* error = make(host->engine(), bytes, size, &module_)) {
     const std::string message = api.take_message(error);
     // The pool states its own bounds only in words.
     const bool too_large = message.find("pooling allocator") != std::string::npos ||
@@ -74,6 +75,10 @@ Program::Program(std::shared_ptr<Host> program_host, const uint8_t* bytes, size_
     if (declaration.kind == "memory" && declaration.name == "memory") {
       const wasm_memorytype_t* memory = api.wasm_externtype_as_memorytype_const(type);
       memory_is_64 = api.wasmtime_memorytype_is64(memory);
+      memory_minimum_pages = api.wasmtime_memorytype_minimum(memory);
+      uint64_t maximum = 0;
+      if (api.wasmtime_memorytype_maximum(memory, &maximum))
+        memory_maximum_pages = static_cast<int64_t>(maximum);
     }
     exports.push_back(std::move(declaration));
   }
@@ -84,6 +89,15 @@ Program::~Program() {
   if (prepared_ != nullptr) host->api.wasmtime_instance_pre_delete(prepared_);
   if (linker_ != nullptr) host->api.wasmtime_linker_delete(linker_);
   if (module_ != nullptr) host->api.wasmtime_module_delete(module_);
+}
+
+std::string Program::serialize() const {
+  wasm_byte_vec_t bytes{0, nullptr};
+  if (wasmtime_error_t* error = host->api.wasmtime_module_serialize(module_, &bytes))
+    throw Fault(FaultKind::kCompile, host->api.take_message(error));
+  std::string written(bytes.data, bytes.size);
+  host->api.wasm_byte_vec_delete(&bytes);
+  return written;
 }
 
 void Program::link(const std::vector<int32_t>& function_numbers, const std::vector<std::string>& signedness) {

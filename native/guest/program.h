@@ -1,5 +1,6 @@
-// One compiled guest program: what it imports and exports, and, once linked, how to instantiate it.
-// Whether its imports fit the contract is decided by the caller, who names a host function for each of them.
+// One compiled guest program: what it imports and exports, and, once linked,
+// how to instantiate it. Whether its imports fit the contract is decided by the
+// caller, who names a host function for each of them.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,8 @@
 
 namespace realm::guest {
 
-// An import or export as the module declares it. Types are written one letter a value: i, I, f, F (i32, i64,
-// f32, f64) and ? for any other.
+// An import or export as the module declares it. Types are written one letter a
+// value: i, I, f, F (i32, i64, f32, f64) and ? for any other.
 struct Declaration {
   std::string module;  // empty for an export
   std::string name;
@@ -21,21 +22,31 @@ struct Declaration {
   std::string results;
 };
 
+// What a program is made from: WASM, or the native code that
+// `Program::serialize` wrote for an equal engine. Native code is trusted:
+// whoever hands it over has made sure that nobody else wrote it.
+enum class Form { kWasm, kNativeCode };
+
 class Program {
  public:
-  Program(std::shared_ptr<Host> host, const uint8_t* bytes, size_t size);
+  Program(std::shared_ptr<Host> host, Form form, const uint8_t* bytes, size_t size);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  // One host function number for each import, in order; every import must be a function with one i32 result.
-  // signedness: a string for each import, one letter an argument: 'u' reads an integer as unsigned.
+  // One host function number for each import, in order; every import must be a
+  // function with one i32 result. signedness: a string for each import, one
+  // letter an argument: 'u' reads an integer as unsigned.
   void link(const std::vector<int32_t>& function_numbers, const std::vector<std::string>& signedness);
+
+  std::string serialize() const;
 
   const std::shared_ptr<Host> host;
   std::vector<Declaration> imports;
   std::vector<Declaration> exports;
   bool memory_is_64 = false;
+  uint64_t memory_minimum_pages = 0;  // of the exported memory, in pages of 64 KiB
+  int64_t memory_maximum_pages = -1;  // -1: none is declared
   wasmtime_instance_pre_t* prepared() const { return prepared_; }
 
  private:

@@ -1,7 +1,8 @@
-// The part of the wasmtime C API that the fibre host uses, declared by hand: the wheel ships the library but
-// no headers. Layouts and signatures follow wasmtime 50 (wasm.h,
-// wasmtime/{config,store,linker,async,trap}.h); they are resolved by name at run time, so another version
-// that lacks one of them is refused by name.
+// The part of the wasmtime C API that the fibre host uses, declared by hand:
+// the wheel ships the library but no headers. Layouts and signatures follow
+// wasmtime 50 (wasm.h, wasmtime/{config,store,linker,async,trap}.h); they are
+// resolved by name at run time, so another version that lacks one of them is
+// refused by name.
 #pragma once
 
 #include <cstddef>
@@ -77,7 +78,8 @@ struct wasmtime_val_t {
 static_assert(sizeof(wasmtime_memory_t) == 24 && sizeof(wasmtime_extern_t) == 32, "wasmtime/extern.h");
 static_assert(sizeof(wasmtime_val_t) == 32, "wasmtime/val.h");
 
-// Kinds of values (the same numbers in wasm.h and wasmtime/val.h) and of externs.
+// Kinds of values (the same numbers in wasm.h and wasmtime/val.h) and of
+// externs.
 enum ValueKind : uint8_t { kI32 = 0, kI64 = 1, kF32 = 2, kF64 = 3 };
 enum ExternKind : uint8_t { kExternFunction = 0, kExternGlobal = 1, kExternTable = 2, kExternMemory = 3 };
 enum TrapCode : uint8_t { kTrapStackOverflow = 0 };
@@ -155,6 +157,9 @@ using Finalizer = void (*)(void*);
   X(void, wasm_byte_vec_delete, (wasm_byte_vec_t*))                                                        \
   X(wasmtime_error_t*, wasmtime_wat2wasm, (const char*, size_t, wasm_byte_vec_t*))                         \
   X(wasmtime_error_t*, wasmtime_module_new, (wasm_engine_t*, const uint8_t*, size_t, wasmtime_module_t**)) \
+  X(wasmtime_error_t*, wasmtime_module_serialize, (wasmtime_module_t*, wasm_byte_vec_t*))                  \
+  X(wasmtime_error_t*, wasmtime_module_deserialize,                                                        \
+    (wasm_engine_t*, const uint8_t*, size_t, wasmtime_module_t**))                                         \
   X(void, wasmtime_module_delete, (wasmtime_module_t*))                                                    \
   X(void, wasmtime_module_imports, (const wasmtime_module_t*, wasm_importtype_vec_t*))                     \
   X(void, wasmtime_module_exports, (const wasmtime_module_t*, wasm_exporttype_vec_t*))                     \
@@ -172,6 +177,8 @@ using Finalizer = void (*)(void*);
   X(const wasm_valtype_vec_t*, wasm_functype_results, (const wasm_functype_t*))                            \
   X(uint8_t, wasm_valtype_kind, (const wasm_valtype_t*))                                                   \
   X(bool, wasmtime_memorytype_is64, (const wasm_memorytype_t*))                                            \
+  X(uint64_t, wasmtime_memorytype_minimum, (const wasm_memorytype_t*))                                     \
+  X(bool, wasmtime_memorytype_maximum, (const wasm_memorytype_t*, uint64_t*))                              \
   X(wasmtime_linker_t*, wasmtime_linker_new, (wasm_engine_t*))                                             \
   X(void, wasmtime_linker_delete, (wasmtime_linker_t*))                                                    \
   X(void, wasmtime_linker_allow_shadowing, (wasmtime_linker_t*, bool))                                     \
@@ -203,15 +210,16 @@ using Finalizer = void (*)(void*);
   X(bool, wasmtime_call_future_poll, (wasmtime_call_future_t*))                                            \
   X(void, wasmtime_call_future_delete, (wasmtime_call_future_t*))
 
-// The resolved functions. The library stays loaded for the life of the process: code compiled by it may run
-// until then.
+// The resolved functions. The library stays loaded for the life of the process:
+// code compiled by it may run until then.
 struct Api {
 #define REALM_DECLARE(result, name, parameters) result(*name) parameters = nullptr;
   REALM_WASMTIME_FUNCTIONS(REALM_DECLARE)
 #undef REALM_DECLARE
   explicit Api(const std::string& library_path);
 
-  // Both take ownership and return the text, cut to a length that is fit for a message.
+  // Both take ownership and return the text, cut to a length that is fit for a
+  // message.
   std::string take_message(wasmtime_error_t* error) const;
   std::string take_message(wasm_trap_t* trap) const;
 };

@@ -16,13 +16,24 @@ if TYPE_CHECKING:
     from realm.engine import TokenLogprobs
     from realm.errors import RealmError
     from realm.model import ModelStorage, StoredModel
-    from realm.runtime import GenerationResult, RuntimeManager, TenantRuntime, TokenStream
+    from realm.runtime import (
+        GenerationResult,
+        GuestLimits,
+        RuntimeManager,
+        TenantLimits,
+        TenantMetrics,
+        TenantPolicy,
+        TenantRuntime,
+        TokenStream,
+        Tool,
+    )
     from realm.session import InferenceSession, Piece
 
 __all__ = [
     "EngineConfig",
     "GenerationOptions",
     "GenerationResult",
+    "GuestLimits",
     "InferenceSession",
     "ModelConfig",
     "ModelStorage",
@@ -31,9 +42,13 @@ __all__ = [
     "RuntimeManager",
     "SamplingParameters",
     "StoredModel",
+    "TenantLimits",
+    "TenantMetrics",
+    "TenantPolicy",
     "TenantRuntime",
     "TokenLogprobs",
     "TokenStream",
+    "Tool",
 ]
 
 _HOMES = MappingProxyType(
@@ -47,7 +62,17 @@ _HOMES = MappingProxyType(
         "realm.engine": ("TokenLogprobs",),
         "realm.errors": ("RealmError",),
         "realm.model": ("ModelStorage", "StoredModel"),
-        "realm.runtime": ("GenerationResult", "RuntimeManager", "TenantRuntime", "TokenStream"),
+        "realm.runtime": (
+            "GenerationResult",
+            "GuestLimits",
+            "RuntimeManager",
+            "TenantLimits",
+            "TenantMetrics",
+            "TenantPolicy",
+            "TenantRuntime",
+            "TokenStream",
+            "Tool",
+        ),
         "realm.session": ("InferenceSession", "Piece"),
     }
 )

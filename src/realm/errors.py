@@ -17,6 +17,13 @@ RealmError
 │   ├── MissingTensorError      a tensor that the architecture needs is not there
 │   ├── TensorShapeError        a tensor has another shape than the hyperparameters say
 │   └── ModelNotFoundError      no model of this name or handle
+├── AdapterError                an adapter cannot be loaded, found or used (realm.lora)
+│   ├── AdapterOpenError        a path cannot be read, or leads out of the adapter's folder
+│   ├── AdapterFormatError      a file is malformed, cut, or says things that cannot be true
+│   ├── AdapterMismatchError    an adapter of another base: names, shapes, layers
+│   ├── AdapterKindError        a kind of adapter that is not offered (DoRA, biases, ...)
+│   ├── AdapterNotFoundError    no adapter of this name or version
+│   └── AdapterCapacityError    more than the memory for adapters can ever hold
 ├── TokenizerError              a vocabulary cannot be used, or text or ids do not fit it
 ├── ChatTemplateError           a chat template is missing, malformed, or refuses the messages
 ├── RequestError                a request cannot be served as it stands
@@ -28,7 +35,9 @@ RealmError
 │   ├── GuestCompileError       not a WASM module that can be compiled
 │   ├── GuestContractError      imports or exports that do not fit the contract
 │   ├── GuestTrapError          the program trapped
-│   └── GuestLimitError         the program reached a limit: memory, stack, compute, wall time
+│   ├── GuestLimitError         the program reached a limit: memory, stack, compute, wall time
+│   ├── ToolError               a tool that a program called refuses, in words meant for it
+│   └── StateStoreError         what tenants keep cannot be read or written
 ├── CatalogError                a model cannot be found, fetched or verified (realm.catalog)
 │   └── IntegrityError          fetched bytes are not the expected ones
 └── NativeError                 the native core refused its arguments
@@ -103,6 +112,34 @@ class ModelNotFoundError(ModelError):
     """No model of this name or handle."""
 
 
+class AdapterError(RealmError):
+    """An adapter cannot be loaded, found or used; the message names the tensor or the key."""
+
+
+class AdapterOpenError(AdapterError):
+    """A path is no adapter, cannot be read, or leads out of the adapter's folder."""
+
+
+class AdapterFormatError(AdapterError):
+    """A file of an adapter is malformed, cut, or says things that cannot be true."""
+
+
+class AdapterMismatchError(AdapterError):
+    """The adapter was made for another base: a name, a shape or a layer does not fit."""
+
+
+class AdapterKindError(AdapterError):
+    """A kind of adapter that this version does not apply; it never applies half of one."""
+
+
+class AdapterNotFoundError(AdapterError):
+    """No adapter of this name or version."""
+
+
+class AdapterCapacityError(AdapterError):
+    """The adapter takes more than the memory for adapters can ever hold."""
+
+
 class TokenizerError(RealmError):
     """A vocabulary cannot be used, or text or ids do not fit it."""
 
@@ -149,6 +186,14 @@ class GuestTrapError(GuestError):
 
 class GuestLimitError(GuestError):
     """The program reached one of its limits."""
+
+
+class ToolError(GuestError):
+    """A tool that a program called refuses; the program may read the message."""
+
+
+class StateStoreError(GuestError):
+    """What tenants keep from request to request cannot be read or written."""
 
 
 class CatalogError(RealmError):

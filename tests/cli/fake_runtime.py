@@ -39,6 +39,7 @@ class Result:
     finish_reason: str
     timings: Timings
     logprobs: tuple | None = None
+    response: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,14 @@ class FakeRuntime:
     requests: list[dict] = field(default_factory=list)
     models: dict[str, Model] = field(default_factory=dict)
     threads: int | None = None
+    program: bytes | None = None
+    limits: object = None
     closed: bool = False
 
-    def open(self, configuration):
+    def open(self, configuration, *, program=None, limits=None):
         self.threads = configuration.threads
+        self.program = program
+        self.limits = limits
         return self
 
     def __enter__(self):

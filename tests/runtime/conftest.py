@@ -56,7 +56,7 @@ def open_stage() -> Iterator[Callable[..., Stage]]:
 
     yield open_one
     for stage in stages:
-        stage.loop.close()
+        stage.close()
 
 
 @pytest.fixture

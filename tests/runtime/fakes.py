@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
 
 from realm.config import GenerationOptions, SamplingParameters
 from realm.engine import StepOutput
-from realm.errors import CapacityError, ContextLengthError, RealmError, TokenizerError
+from realm.errors import (
+    CapacityError,
+    ContextLengthError,
+    GGUFMagicError,
+    RealmError,
+    TokenizerError,
+)
 from realm.model.tokenizer.stream import PieceReader, StreamDecoder
+from realm.runtime.account import TenantAccount
 from realm.runtime.guest_memory import GuestMemory
 from realm.runtime.guest_state import GuestState, Surroundings
 from realm.runtime.hosted_model import HostedModel
-from realm.runtime.limits import GuestLimits
+from realm.runtime.limits import GuestLimits, TenantLimits
+from realm.runtime.request_constraint import RequestConstraint
+from realm.runtime.services import TenantServices
+from realm.runtime.state_store import MemoryStateStore
+from realm.runtime.workers import Work
+from realm.session import InferenceSession
+from realm.session.constraint import ConstraintCompiler
 
 VOCABULARY = 300
 HIDDEN = 8
 LAYERS = 2
 END = 299
 CONTEXT = 2000
+PAGE_BYTES = 100
 
 
 class FakeTokenizer:
     """Every byte is its own token; 256.. are control tokens."""
 
+    vocabulary_size = VOCABULARY
     bos_id = 256
     eos_id = END
     end_of_generation_ids = frozenset({END})
@@ -62,6 +77,7 @@ class FakeModel:
     tensor_count = 7
     size_bytes = 1 << 40
     chat_template = "{% for m in messages %}<bos>{{ m.role }}: {{ m.content }}{% endfor %}"
+    native = SimpleNamespace(page_bytes=PAGE_BYTES)
     hyperparameters = SimpleNamespace(
         vocabulary_size=VOCABULARY, hidden_size=HIDDEN, layer_count=LAYERS, context_length=CONTEXT
     )
@@ -102,7 +118,7 @@ class FakeEngine:
     def has_work(self):
         return bool(self.waiting)
 
-    def open(self, model, owner):
+    def open(self, model, owner, priority=0):
         self._next += 1
         self.sequences[self._next] = FakeSequence(owner)
         return self._next
@@ -144,9 +160,9 @@ class FakeEngine:
     def embed(self, model, ids):
         return np.repeat(np.asarray(ids, np.float32)[:, None], HIDDEN, axis=1)
 
-    def forward_layer(self, sequence, layer, hidden, position):
-        assert sequence in self.sequences
-        return hidden * 2 + layer
+    def forward_layers(self, calls):
+        assert all(call.sequence in self.sequences for call in calls)
+        return [call.hidden * 2 + call.layer for call in calls]
 
     def compute_logits(self, model, hidden):
         return np.arange(VOCABULARY, dtype=np.float32) + hidden.sum()
@@ -205,12 +221,65 @@ class Bench:
     logged: list
     clock: list[float]
     room: list[bool]
+    account: TenantAccount
+
+
+class InlineWorkers:
+    """Workers that do everything at once, on the caller's thread."""
+
+    def submit(self, owner, action, on_done, discard=None, share=None):
+        work = Work(owner, action, on_done, discard, share)
+        work.run()
+        return work
+
+    def close(self, wait_seconds=None):
+        pass
+
+
+class FakeGuestModels:
+    """Stores anything but nothing; remembers what is held."""
+
+    def __init__(self):
+        self.held = []
+
+    def store(self, parts):
+        if not b"".join(parts).startswith(b"GGUF"):
+            raise GGUFMagicError("not a GGUF file")
+        self.held.append(HostedModel("guest", FakeModel(), 0.0))
+        return self.held[-1]
+
+    def release(self, model):
+        self.held.remove(model)
+
+
+def make_services(account: TenantAccount | None = None, **changes) -> TenantServices:
+    """Everything a tenant may reach, at hand and without threads."""
+    services = TenantServices(
+        account=account if account is not None else TenantAccount("tenant", TenantLimits()),
+        state=MemoryStateStore(),
+        guest_models=FakeGuestModels(),
+        constraints=ConstraintCompiler(),
+        workers=InlineWorkers(),
+        tool_workers=InlineWorkers(),
+        tools={},
+    )
+    return replace(services, **changes)
 
 
 def make_bench(
-    script: bytes = b"", limits: GuestLimits | None = None, capacity: int = 10_000
+    script: bytes = b"",
+    limits: GuestLimits | None = None,
+    capacity: int = 10_000,
+    tenant_limits: TenantLimits | None = None,
+    memory_bytes: int = 4096,
+    **services,
 ) -> Bench:
-    guest, engine = FakeGuest(), FakeEngine(script, capacity)
+    guest, engine = FakeGuest(memory_bytes), FakeEngine(script, capacity)
+    account = TenantAccount(
+        "tenant", tenant_limits if tenant_limits is not None else TenantLimits()
+    )
+    options = GenerationOptions(max_tokens=5, sampling=SamplingParameters(seed=9))
+    model = HostedModel("fake", FakeModel(), 0.5)
     pieces: list = []
     logged: list = []
     clock, room = [0.0], [True]
@@ -222,16 +291,21 @@ def make_bench(
 
     surroundings = Surroundings(
         engine=engine,
-        models={"fake": HostedModel("fake", FakeModel(), 0.5)},
+        models={"fake": model},
         tenant_id="tenant",
-        options=GenerationOptions(max_tokens=5, sampling=SamplingParameters(seed=9)),
+        options=options,
         limits=limits if limits is not None else GuestLimits(sessions=3, models=2),
         put_piece=put_piece,
         heard_token=lambda: None,
         log=lambda level, text: logged.append((level, text)),
         now=lambda: clock[0],
         seed=b"seed",
-        make_session=lambda model, ids, options: None,
+        make_session=lambda model, ids, options, constraint: InferenceSession(
+            engine, model.stored, ids, options, "tenant", constraint=constraint
+        ),
+        constraint=RequestConstraint(ConstraintCompiler(), options, model, None),
+        services=make_services(account, **services),
+        wake=lambda: None,
     )
     state = GuestState(surroundings, GuestMemory(guest))
-    return Bench(guest, state, engine, pieces, logged, clock, room)
+    return Bench(guest, state, engine, pieces, logged, clock, room, account)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from realm.runtime.contract import (
 )
 from realm.runtime.host_functions import HANDLERS
 from realm.runtime.layouts import GEN_OPTIONS, SAMPLE_PARAMETERS
+from realm.runtime.limits import GuestLimits, TenantLimits
 
 from .wat import declare, guest, wide_guest
 
 HEADER = Path(__file__).parents[2] / "guests" / "include" / "realm.h"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "guests.md"
 C_KINDS = {"int32_t": "i32", "uint32_t": "u32", "size_t": "length"}
 
 
@@ -83,6 +86,20 @@ def test_the_header_lays_structures_out_as_the_host_reads_them(header):
     }
 
 
+def test_the_document_has_every_function_code_and_limit():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `(realm_\w+)\(([^)]*)\)` \|", text, re.MULTILINE))
+    assert documented == {
+        function.name: ", ".join(parameter.name for parameter in function.parameters)
+        for function in HOST_FUNCTIONS
+    }
+    codes = re.findall(r"^\| (\d+) \| (\w+) \|", text, re.MULTILINE)
+    assert codes == [(str(int(code)), code.name) for code in ErrorCode]
+    for limits in (GuestLimits, TenantLimits):
+        for field in fields(limits):
+            assert f"`{field.name}`" in text, field.name
+
+
 def test_every_function_has_its_own_handler():
     assert len(HANDLERS) == len(HOST_FUNCTIONS)
     assert len(set(HANDLERS)) == len(HANDLERS)
@@ -104,7 +121,7 @@ def test_the_same_import_twice_links(compile_wat):
     ("declaration", "words"),
     [
         ('(import "env" "realm_set_lora_adapter" (func))', "not offered by this version"),
-        ('(import "env" "realm_get_tensor" (func))', "not offered by this version"),
+        ('(import "env" "realm_get_tensors" (func))', "not offered by this version"),
         ('(import "wasi_snapshot_preview1" "fd_write" (func))', "only module 'env'"),
         ('(import "env" "realm_log" (memory 1))', "memory cannot be imported"),
         ('(import "env" "realm_log" (global i32))', "global cannot be imported"),

@@ -25,7 +25,6 @@ from tiny_model import VOCABULARY, TinyModel
 
 from .wat import guest
 
-EXAMPLES = Path(__file__).parents[2] / "guests" / "examples"
 SMALL = {"limits": GuestLimits(memory_bytes=4 << 20), "host_limits": HostLimits(guest_count=32)}
 CONFIG = EngineConfig(threads=2, cache_bytes=64 << 20, prefill_chunk_tokens=16, step_tokens=64)
 PROMPT = "A text that is not so short, so that its prefill takes some chunks of its own."
@@ -77,8 +76,8 @@ def test_a_crowd_changes_no_ones_text(runtime, model_path):
     assert len(set(alone)) == 12
 
 
-def test_layer_by_layer_gives_the_bits_of_a_session(runtime, model_path):
-    program = (EXAMPLES / "layers.wasm").read_bytes()
+def test_layer_by_layer_gives_the_bits_of_a_session(runtime, model_path, example_program):
+    program = example_program("layers")
     token_ids = [3, 250, 17, 99, 4, 4, 200, 31, 8, 61, 12]
     with RuntimeManager(CONFIG, program, **SMALL) as manager:
         tenant = manager.get_or_create_runtime_with_model("a", ModelConfig(model_path, "tiny"))
@@ -90,8 +89,8 @@ def test_layer_by_layer_gives_the_bits_of_a_session(runtime, model_path):
         assert np.array_equal(logits.view(np.uint32), expected.view(np.uint32))
 
 
-def test_host_generate_is_the_same_generation(tenant, model_path):
-    program = (EXAMPLES / "host_generate.wasm").read_bytes()
+def test_host_generate_is_the_same_generation(tenant, model_path, example_program):
+    program = example_program("host_generate")
     with RuntimeManager(CONFIG, program, **SMALL) as manager:
         other = manager.get_or_create_runtime_with_model("a", ModelConfig(model_path, "tiny"))
         result = other.generate(PROMPT, max_tokens=20, temperature=0)

@@ -1,6 +1,6 @@
 """The two test models through tenants' programs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,6 @@ import pytest
 from realm.config import EngineConfig, ModelConfig
 from realm.runtime import RuntimeManager
 
-EXAMPLES = Path(__file__).parents[2] / "guests" / "examples"
 CONFIG = EngineConfig(threads=2)
 QUESTION = [
     {"role": "system", "content": "Answer every question in one short sentence."},
@@ -39,10 +38,10 @@ def test_the_answer_names_paris(smollm2: RuntimeManager, smollm2_path: Path) -> 
 
 @pytest.mark.parametrize("which", ["smollm2_path", "gemma3_path"])
 def test_layer_by_layer_gives_the_bits_of_a_session(
-    request: pytest.FixtureRequest, which: str
+    request: pytest.FixtureRequest, which: str, example_program: Callable[..., bytes]
 ) -> None:
     path: Path = request.getfixturevalue(which)
-    program = (EXAMPLES / "layers.wasm").read_bytes()
+    program = example_program("layers")
     token_ids = np.random.default_rng(5).integers(5, 40000, 45).tolist()
     with RuntimeManager(CONFIG, program) as manager:
         tenant = manager.get_or_create_runtime_with_model("a", ModelConfig(path, "model"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from realm.engine import StepOutput, TokenLogprobs
 from realm.errors import ConstraintError
 from realm.runtime import host_sessions
-from realm.runtime.guest_state import ModelHandle
+from realm.runtime.handles import ModelHandle
 from realm.runtime.host_call import HostCallError, WaitForStep
 
 from .fakes import VOCABULARY, make_bench
@@ -48,7 +49,8 @@ class Alphabet:
 def bench():
     bench = make_bench(b"abcdefgh")
     bench.asked = []
-    object.__setattr__(bench.state.surroundings, "constraint_for", lambda _: Alphabet(b"abcdefgh"))
+    always = SimpleNamespace(is_ready=lambda _: True, take=lambda _: Alphabet(b"abcdefgh"))
+    object.__setattr__(bench.state.surroundings, "constraint", always)
     sample = bench.engine.sample
 
     def remember(sequence, sampling, allowed=None):
@@ -58,8 +60,6 @@ def bench():
     bench.engine.sample = remember
     bench.state.models.add(ModelHandle(bench.state.surroundings.models["fake"]))
     return bench
-
-    return ModelHandle(bench.state.surroundings.models["fake"])
 
 
 def sample(bench, session: int, **output) -> int:

@@ -11,21 +11,34 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Protocol, TextIO, cast
 
 if TYPE_CHECKING:
     from realm.catalog import Catalog
     from realm.config import EngineConfig
-    from realm.runtime import RuntimeManager
+    from realm.runtime import GuestLimits, RuntimeManager
 
 _PROBE_BYTES = 512 << 20  # well past any cache
+
+
+class OpenRuntime(Protocol):
+    """Makes a RuntimeManager of this engine configuration."""
+
+    def __call__(
+        self,
+        configuration: EngineConfig,
+        *,
+        program: bytes | None = None,
+        limits: GuestLimits | None = None,
+    ) -> RuntimeManager:
+        """program, limits: of the tenants; the default ones when left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """The surroundings of one command.
 
-    open_runtime: a RuntimeManager of this engine configuration; the command closes it.
+    open_runtime: a RuntimeManager; the command closes it.
     open_catalog: the catalog in this folder, None for the default one.
     measure_bandwidth: bytes per second that this many threads read from memory.
     instruction_set: name of the kernels' instruction set on this machine.
@@ -34,7 +47,7 @@ class Context:
     stdin: TextIO
     stdout: TextIO
     stderr: TextIO
-    open_runtime: Callable[[EngineConfig], RuntimeManager]
+    open_runtime: OpenRuntime
     open_catalog: Callable[[Path | None], Catalog]
     measure_bandwidth: Callable[[int], float]
     instruction_set: Callable[[], str]
@@ -53,9 +66,14 @@ def standard_context() -> Context:
     )
 
 
-def _open_runtime(configuration: EngineConfig) -> RuntimeManager:
+def _open_runtime(
+    configuration: EngineConfig,
+    *,
+    program: bytes | None = None,
+    limits: GuestLimits | None = None,
+) -> RuntimeManager:
     module = importlib.import_module("realm.runtime")
-    return cast("RuntimeManager", module.RuntimeManager(configuration))
+    return cast("RuntimeManager", module.RuntimeManager(configuration, program, limits=limits))
 
 
 def _open_catalog(directory: Path | None) -> Catalog:

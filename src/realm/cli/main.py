@@ -23,7 +23,9 @@ COMMANDS = {
     "eval": ("realm.cli.evaluate", "measure a model's quality (perplexity)"),
     "embed": ("realm.cli.embed", "turn texts into vectors"),
     "info": ("realm.cli.info", "describe a model file and this machine"),
+    "guests": ("realm.cli.guests", "write, build, check and try a tenant's program"),
     "models": ("realm.cli.models", "fetch, list, verify and remove model files"),
+    "adapters": ("realm.cli.adapters", "add, list, show and remove adapters (LoRA)"),
     "version": ("realm.cli.version", "print the version"),
 }
 

@@ -59,7 +59,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         if arguments.prompt is None:
             _converse(tenant, arguments, context)
         elif arguments.json:
-            result = tenant.generate(**_request(arguments), **_options(arguments))
+            result = tenant.generate(**_request(arguments), **generation_keywords(arguments))
             print_json(result_document(result), context.stdout)
         else:
             _answer(tenant, _request(arguments), arguments, context)
@@ -97,7 +97,8 @@ def _request(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"messages": [*_system_messages(arguments), _user_message(arguments.prompt)]}
 
 
-def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+def generation_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the generation options, as arguments, are as keywords of `TenantRuntime.generate`."""
     return {
         "max_tokens": arguments.max_tokens,
         "temperature": arguments.temperature,
@@ -142,7 +143,7 @@ def _answer(
     tenant: TenantRuntime, request: dict[str, Any], arguments: argparse.Namespace, context: Context
 ) -> str:
     """Stream one answer to stdout, its statistics to stderr; the answer's text."""
-    stream = tenant.stream(**request, **_options(arguments))
+    stream = tenant.stream(**request, **generation_keywords(arguments))
     for piece in stream:
         context.stdout.write(piece.text)
         context.stdout.flush()

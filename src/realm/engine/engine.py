@@ -17,6 +17,7 @@ from realm.engine.batch import build_batch
 from realm.engine.cache import ModelCache
 from realm.engine.draws import draw_error
 from realm.engine.fairness import OwnerLedger
+from realm.engine.layers import LayerRows, compute_layer, prepare_layer
 from realm.engine.model_state import ModelState
 from realm.engine.output import StepOutput, TokenLogprobs
 from realm.engine.scheduler import StepLimits, StepPlan, plan_step
@@ -27,12 +28,11 @@ from realm.errors import (
     ConfigError,
     ContextLengthError,
     ModelNotFoundError,
+    RealmError,
     RequestError,
 )
 from realm.kernels import PAGE_TOKENS, CachePool, Team
 from realm.model import StoredModel
-
-_NO_ROWS = np.empty(0, np.int32)
 
 
 class Engine:
@@ -74,6 +74,11 @@ class Engine:
     def reused_page_count(self) -> int:
         """Pages that the prefix cache spared from being computed."""
         return sum(state.cache.prefix_hit_count for state in self._states.values())
+
+    @property
+    def sequence_count(self) -> int:
+        """Sequences that are open, of every model."""
+        return len(self._state_of)
 
     def set_weight(self, owner: str, weight: float) -> None:
         """An owner's share against others that want as much: 1 for everyone unless set."""
@@ -181,6 +186,15 @@ class Engine:
         state = self._states.get(model.content_hash)
         return None if state is None else state.cache.free_page_count
 
+    def forget_model(self, model: StoredModel) -> bool:
+        """Free the cache of a model that nobody needs any more; False while it has sequences."""
+        state = self._states.get(model.content_hash)
+        if state is not None and state.sequences:
+            return False
+        self._states.pop(model.content_hash, None)
+        self._costs.pop(model.content_hash, None)
+        return True
+
     def forget_prefixes(self, owner: str | None = None) -> None:
         """Keep no page of this owner, or of anyone, for texts that begin alike."""
         for state in self._states.values():
@@ -219,37 +233,36 @@ class Engine:
         hidden: float32 [rows, hidden]. Returns the rows after the layer, the same shape. The
         sequence's cache holds this layer's keys and values of the positions before.
         """
-        state, found = self._find(sequence)
-        h = state.model.hyperparameters
-        if not 0 <= layer < h.layer_count:
-            raise RequestError(f"layer {layer} is outside of 0..{h.layer_count - 1}")
-        if hidden.ndim != 2 or not len(hidden) or hidden.shape[1] != h.hidden_size:
-            raise RequestError(f"hidden states {hidden.shape} are not [rows, {h.hidden_size}]")
-        end = position + len(hidden)
-        written = len(found.pages) * PAGE_TOKENS
-        if not 0 <= position <= written:
-            raise RequestError(f"position {position} leaves a gap: the cache ends before {written}")
-        if found.tokens:
-            raise RequestError("the sequence has tokens; layer by layer it must have none")
-        self._check_length(state, end)
-        found.by_layers = True
-        state.make_writable(found, position, end)
-        self._ledger.arrive(found.owner)
-        self._ledger.charge(found.owner, len(hidden) / h.layer_count, decoding=False)
-        out = np.empty_like(hidden)
-        with state.model.step_lock:
-            state.model.native.step(
-                state.cache.pool,
-                self._team,
-                hidden=hidden,
-                page_table=state.cache.table,
-                segments=np.array([[found.table_row, position, len(hidden)]], np.int32),
-                layer_begin=layer,
-                layer_end=layer + 1,
-                logit_rows=_NO_ROWS,
-                hidden_out=out,
-            )
-        return out
+        (answer,) = self.forward_layers([LayerRows(sequence, layer, hidden, position)])
+        if isinstance(answer, RealmError):
+            raise answer
+        return answer
+
+    def forward_layers(
+        self, calls: Items[LayerRows]
+    ) -> list[NDArray[np.float32] | RequestError | ModelNotFoundError]:
+        """As `forward_layer` for different sequences; each call's own rows, or its own error.
+
+        Those of the same layer of the same model are computed together.
+        """
+        answers: dict[int, NDArray[np.float32] | RequestError | ModelNotFoundError] = {}
+        groups: dict[tuple[str, int], list[tuple[Sequence, LayerRows]]] = {}
+        for call in calls:
+            try:
+                state, found = self._find(call.sequence)
+                self._check_length(state, call.position + len(call.hidden))
+                prepare_layer(state, found, call)
+            except (RequestError, ModelNotFoundError) as error:
+                answers[id(call)] = error
+                continue
+            share = len(call.hidden) / state.model.hyperparameters.layer_count
+            self._ledger.arrive(found.owner)
+            self._ledger.charge(found.owner, share, decoding=False)
+            groups.setdefault((state.model.content_hash, call.layer), []).append((found, call))
+        for (content_hash, _), group in groups.items():
+            rows = compute_layer(self._states[content_hash], self._team, group)
+            answers.update((id(call), out) for (_, call), out in zip(group, rows, strict=True))
+        return [answers[id(call)] for call in calls]
 
     def compute_logits(
         self, model: StoredModel, hidden: NDArray[np.float32]
@@ -331,7 +344,8 @@ class Engine:
         seconds = self._clock() - begin
         self.native_seconds += seconds
         self.step_count += 1
-        self._costs[state.model.content_hash].observe(len(batch.tokens), seconds)
+        cost = self._costs[state.model.content_hash]
+        cost.observe(len(batch.tokens), len(batch.answered), seconds)
         for row in plan.rows:
             state.computed(state.sequences[row.sequence], row.count)
         return [

@@ -3,5 +3,6 @@
 from realm.model.hyperparameters import Hyperparameters
 from realm.model.storage import ModelStorage
 from realm.model.stored import StoredModel
+from realm.model.tensor_reader import TensorReader
 
-__all__ = ["Hyperparameters", "ModelStorage", "StoredModel"]
+__all__ = ["Hyperparameters", "ModelStorage", "StoredModel", "TensorReader"]

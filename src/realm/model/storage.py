@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from realm.model.architectures import read_hyperparameters
 from realm.model.stored import StoredModel
 from realm.model.tokenizer import load_tokenizer
 from realm.model.weights import load_transformer
+
+# Device, inode, size, and the times of the last change, in nanoseconds.
+_FileIdentity = tuple[int, int, int, int, int]
+_RESTING_NANOSECONDS = 1_000_000_000
 
 
 class ModelStorage:
@@ -28,19 +33,56 @@ class ModelStorage:
         self._instruction_set = instruction_set(isa)
         self._lock = threading.Lock()
         self._by_hash: dict[str, StoredModel] = {}
+        # How often a model is held; one that was loaded for good has no number here.
+        self._holds: dict[str, int] = {}
+        self._seen: dict[_FileIdentity, str] = {}
 
     def load(self, path: str | Path, name: str | None = None) -> StoredModel:
         """The model in this file; the one already stored when the content is the same.
 
         Raises GGUFError, ModelError, TokenizerError or NotSupportedError; then nothing is stored.
         """
-        with self._lock, open_gguf(path) as file:
-            sizes = {model.size_bytes for model in self._by_hash.values()}
-            if file.size_bytes in sizes and file.content_hash() in self._by_hash:
-                return self._by_hash[file.content_hash()]
-            model = self._read(file, name or str(path))
-            self._by_hash[model.content_hash] = model
+        with self._lock:
+            model, _ = self._find_or_read(path, name)
+            self._holds.pop(model.content_hash, None)
             return model
+
+    def hold(self, path: str | Path, name: str | None = None) -> StoredModel:
+        """As `load`, but only until `release` has been called as often as this."""
+        with self._lock:
+            model, is_new = self._find_or_read(path, name)
+            if is_new or model.content_hash in self._holds:
+                self._holds[model.content_hash] = self._holds.get(model.content_hash, 0) + 1
+            return model
+
+    def release(self, model: StoredModel) -> bool:
+        """Ends one hold; whether it was the last one and the model is no longer stored."""
+        with self._lock:
+            count = self._holds.get(model.content_hash)
+            if count is None or self._by_hash.get(model.content_hash) is not model:
+                return False
+            if count > 1:
+                self._holds[model.content_hash] = count - 1
+                return False
+            del self._holds[model.content_hash], self._by_hash[model.content_hash]
+            self._seen = {k: v for k, v in self._seen.items() if v != model.content_hash}
+            return True
+
+    def _find_or_read(self, path: str | Path, name: str | None) -> tuple[StoredModel, bool]:
+        identity = _identity(path)
+        if identity is not None and identity in self._seen:
+            return self._by_hash[self._seen[identity]], False
+        with open_gguf(path) as file:
+            sizes = {model.size_bytes for model in self._by_hash.values()}
+            is_new = file.size_bytes not in sizes or file.content_hash() not in self._by_hash
+            if is_new:
+                model = self._read(file, name or str(path))
+                self._by_hash[model.content_hash] = model
+            else:
+                model = self._by_hash[file.content_hash()]
+        if identity is not None and identity == _identity(path):
+            self._seen[identity] = model.content_hash
+        return model, is_new
 
     def _read(self, file: GGUFFile, name: str) -> StoredModel:
         hyperparameters = read_hyperparameters(file)
@@ -70,3 +112,17 @@ class ModelStorage:
             return self._by_hash[content_hash]
         except KeyError:
             raise ModelNotFoundError(f"no model with the content {content_hash}") from None
+
+
+def _identity(path: str | Path) -> _FileIdentity | None:
+    """What tells a file from any other, and from itself after a change; None while that is unsure.
+
+    The clock of a file system is coarse: two changes of one moment look the same.
+    """
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    if time.time_ns() - found.st_ctime_ns < _RESTING_NANOSECONDS:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -6,7 +6,7 @@ decides whether a program's imports and exports fit; it never runs anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -14,6 +14,7 @@ from realm.errors import GuestContractError
 
 ABI_VERSION = 1
 IMPORT_MODULE = "env"
+_NAME_LENGTH = 80
 
 
 class ErrorCode(IntEnum):
@@ -34,6 +35,10 @@ class ErrorCode(IntEnum):
     TOKENIZER = 13
     MODEL = 14
     INTERNAL = 15
+    CONSTRAINT = 16
+    TOOL = 17
+    TIME = 18
+    DENIED = 19
 
     @property
     def symbol(self) -> str:
@@ -88,10 +93,12 @@ def _function(name: str, parameters: str = "") -> HostFunction:
 
 # A parameter without a kind is a pointer when its name ends so, else a length.
 HOST_FUNCTIONS: tuple[HostFunction, ...] = (
+    _function("realm_store_model", "gguf_ptr gguf_len model_id:i32"),
     _function("realm_host_load_model_by_name", "name_ptr name_len"),
     _function("realm_remove_model", "model_id:i32"),
     _function("realm_get_model_info", "model_id:i32 out_tensor_count_ptr out_total_size_ptr"),
     _function("realm_get_model_metadata", "model_id:i32 out_ptr out_max_len"),
+    _function("realm_get_tensor", "model_id:i32 name_ptr name_len out_ptr out_max_len"),
     _function("realm_encode_tokens", "model_id:i32 text_ptr text_len out_ptr out_max_len"),
     _function("realm_encode_text", "model_id:i32 text_ptr text_len flags:u32 out_ptr out_max_len"),
     _function(
@@ -111,6 +118,8 @@ HOST_FUNCTIONS: tuple[HostFunction, ...] = (
     _function("realm_session_sample", "session:i32 params_ptr out_ptr out_max_len"),
     _function("realm_session_logits", "session:i32 out_ptr out_max_len"),
     _function("realm_session_accept", "session:i32 ids_ptr count"),
+    _function("realm_session_mask", "session:i32 mask_ptr mask_len"),
+    _function("realm_session_constrain", "session:i32 kind:i32 source_ptr source_len"),
     _function("realm_session_fork", "session:i32"),
     _function("realm_session_rewind", "session:i32 position:i32"),
     _function("realm_session_position", "session:i32"),
@@ -121,6 +130,12 @@ HOST_FUNCTIONS: tuple[HostFunction, ...] = (
     ),
     _function("realm_stream_token", "token_ptr token_len"),
     _function("realm_respond", "response_ptr response_len"),
+    _function("realm_state_get", "key_ptr key_len out_ptr out_max_len"),
+    _function("realm_state_put", "key_ptr key_len value_ptr value_len"),
+    _function(
+        "realm_tool_call",
+        "name_ptr name_len arguments_ptr arguments_len out_ptr out_max_len",
+    ),
     _function("realm_last_error", "out_ptr out_max_len"),
     _function("realm_last_size"),
     _function("realm_log", "level:i32 text_ptr text_len"),
@@ -136,6 +151,13 @@ GUEST_EXPORTS: tuple[tuple[str, str, str], ...] = (
     ("realm_handle", "pp", "i"),
 )
 
+# What a program of the older form exports instead: generate(prompt_ptr, prompt_len, model_id,
+# options_ptr) gives the address of its text, which ends in a zero byte.
+OLDER_EXPORTS: tuple[tuple[str, str, str], ...] = (
+    ("realm_alloc", "p", "p"),
+    ("generate", "ppip", "p"),
+)
+
 # (module, name, kind, parameters, results), as the native layer reads them from a module.
 Declaration = tuple[str, str, str, str, str]
 
@@ -149,7 +171,7 @@ def function_numbers(imports: Sequence[Declaration]) -> list[int]:
     places = {function.name: number for number, function in enumerate(HOST_FUNCTIONS)}
     numbers = []
     for module, name, kind, parameters, results in imports:
-        where = f"import {module}.{name}"
+        where = f"import {_show(module)}.{_show(name)}"
         if module != IMPORT_MODULE:
             raise GuestContractError(f"{where}: only module {IMPORT_MODULE!r} is offered")
         if kind != "function":
@@ -164,20 +186,33 @@ def function_numbers(imports: Sequence[Declaration]) -> list[int]:
     return numbers
 
 
-def check_exports(exports: Sequence[Declaration], *, memory_is_64: bool) -> None:
-    """Raises GuestContractError naming the first export that is missing or of another type."""
+def check_exports(exports: Sequence[Declaration], *, memory_is_64: bool) -> bool:
+    """Whether the program is of the older form, with generate in place of realm_handle.
+
+    Raises GuestContractError naming the first export that is missing or of another type.
+    """
+    for problem in export_problems(exports, memory_is_64=memory_is_64):
+        raise GuestContractError(problem)
+    return _is_older({name for _, name, _, _, _ in exports})
+
+
+def export_problems(exports: Sequence[Declaration], *, memory_is_64: bool) -> Iterator[str]:
+    """What is missing among the exports, or of another type: all of it."""
     found = {name: (kind, parameters, results) for _, name, kind, parameters, results in exports}
     if found.get("memory", ("",))[0] != "memory":
-        raise GuestContractError("export memory: missing")
+        yield "export memory: missing"
     address = "I" if memory_is_64 else "i"
-    for name, parameters, results in GUEST_EXPORTS:
+    for name, parameters, results in OLDER_EXPORTS if _is_older(set(found)) else GUEST_EXPORTS:
         wanted = ("function", parameters.replace("p", address), results.replace("p", address))
         if name not in found:
-            raise GuestContractError(f"export {name}: missing")
-        if found[name] != wanted:
-            raise GuestContractError(
-                f"export {name}: must be a function ({_spell(wanted[1])}) -> ({_spell(wanted[2])})"
-            )
+            yield f"export {name}: missing"
+        elif found[name] != wanted:
+            spelt = f"({_spell(wanted[1])}) -> ({_spell(wanted[2])})"
+            yield f"export {name}: must be a function {spelt}"
+
+
+def _is_older(names: set[str]) -> bool:
+    return "generate" in names and "realm_handle" not in names
 
 
 def _fits(function: HostFunction, letters: str) -> bool:
@@ -187,6 +222,12 @@ def _fits(function: HostFunction, letters: str) -> bool:
     pairs = list(zip(function.parameters, letters, strict=True))
     widths = {letter for parameter, letter in pairs if parameter.letters == "iI"}
     return len(widths) <= 1 and all(letter in parameter.letters for parameter, letter in pairs)
+
+
+def _show(name: str) -> str:
+    """A module's name for something, fit for one line of a message."""
+    shown = name if name.isprintable() else repr(name)[1:-1]
+    return shown if len(shown) <= _NAME_LENGTH else f"{shown[:_NAME_LENGTH]}..."
 
 
 def _spell(letters: str) -> str:

@@ -10,7 +10,10 @@ from realm.runtime.result import GenerationResult
 from realm.session import Piece
 
 if TYPE_CHECKING:
-    from realm.engine import StepOutput, TokenLogprobs
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from realm.engine import LayerRows, StepOutput, TokenLogprobs
     from realm.runtime.request import Request
     from realm.runtime.timings import Stopwatch
     from realm.session import InferenceSession
@@ -31,8 +34,10 @@ class DirectRun:
     ) -> None:
         self.stopwatch = stopwatch
         self.sequence: int | None = None
-        self.needs_room = False
+        self.needs_signal = False
+        self.signal_deadline: float | None = None
         self.is_busy = False
+        self.layer_rows: LayerRows | None = None
         self.result: GenerationResult | None = None
         self.error: RealmError | None = None
         self.deadline: float | None = None
@@ -75,6 +80,9 @@ class DirectRun:
         self.stopwatch.token(self._now())
         self._output = output
 
+    def deliver_rows(self, rows: NDArray[np.float32] | RealmError) -> None:
+        """See `Run`; a session asks for none."""
+
     def cancel(self) -> None:
         """See `Run`."""
         if self.result is None and self.error is None:
@@ -86,7 +94,7 @@ class DirectRun:
             self._session.close()
             self.error = error
         self.sequence = None
-        self.needs_room = False
+        self.needs_signal = False
 
     def _with_text(self, pieces: list[Piece]) -> list[Piece]:
         """Pieces that show something; the tokens of the others go with the next that does."""
@@ -104,14 +112,14 @@ class DirectRun:
     def _put_pieces(self) -> bool:
         while self._pieces and self._put_piece(self._pieces[0]):
             self._pieces = self._pieces[1:]
-        self.needs_room = bool(self._pieces)
-        return not self.needs_room
+        self.needs_signal = bool(self._pieces)
+        return not self.needs_signal
 
     def _look(self) -> None:
         # The session has asked for its next token already, whether or not the client keeps up.
         waits = not self._session.finished and self._output is None
         self.sequence = self._session.sequence if waits else None
-        if self._session.finished and not self.needs_room:
+        if self._session.finished and not self.needs_signal:
             self._end(self._session.finish_reason)
 
     def _end(self, reason: str) -> None:
@@ -119,7 +127,7 @@ class DirectRun:
         logprobs = self._session.logprobs
         self._session.close()
         self.sequence = None
-        self.needs_room = False
+        self.needs_signal = False
         timings = self.stopwatch.finish(
             self._now(),
             load_seconds=self._request.model.load_seconds,

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from realm.errors import GuestContractError, GuestError, GuestLimitError, GuestTrapError, RealmError
 from realm.runtime import _guest
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_memory import GuestMemory
-from realm.runtime.guest_state import GuestState, SessionHandle, Surroundings
-from realm.runtime.host_call import Answer, WaitForRoom, WaitForStep
+from realm.runtime.guest_state import GuestState, Surroundings
+from realm.runtime.handles import ModelHandle, SessionHandle
+from realm.runtime.host_call import (
+    Answer,
+    HostCallError,
+    WaitForLayer,
+    WaitForRoom,
+    WaitForStep,
+    WaitForTurn,
+    WaitForWork,
+)
 from realm.runtime.host_functions import HANDLERS, answer_call
+from realm.runtime.older_form import older_request
 from realm.runtime.result import GenerationResult
+from realm.session import Piece
 
 if TYPE_CHECKING:
-    from realm.engine import StepOutput, TokenLogprobs
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from realm.engine import LayerRows, StepOutput, TokenLogprobs
+    from realm.runtime.limits import GuestLimits
     from realm.runtime.program import GuestProgram
     from realm.runtime.request import Request
     from realm.runtime.timings import Stopwatch
-    from realm.session import Piece
 
 _TURN_CALLS = 64
 _TURN_SECONDS = 0.002
@@ -30,6 +44,9 @@ _FAILURES: dict[int, type[GuestError]] = {
     _guest.CONTRACT: GuestContractError,
 }
 _FINISH_REASON_LENGTH = 64
+_FIRST_HANDLE = 1
+_Wait: TypeAlias = WaitForStep | WaitForLayer | WaitForRoom | WaitForWork | WaitForTurn
+_ENGINE_WAITS = (WaitForStep, WaitForLayer)
 
 
 class GuestRun:
@@ -45,16 +62,22 @@ class GuestRun:
         """Raises GuestLimitError when no guest slot is free, RequestError for the request."""
         self.stopwatch = stopwatch
         self.sequence: int | None = None
-        self.needs_room = False
+        self.needs_signal = False
+        self.signal_deadline: float | None = None
         self.is_busy = False
+        self.layer_rows: LayerRows | None = None
         self.result: GenerationResult | None = None
         self.error: RealmError | None = None
         self.deadline: float | None = surroundings.now() + surroundings.limits.wall_seconds
         self._request = request
         self._surroundings = surroundings
-        self._wait: WaitForStep | WaitForRoom | None = None
-        self._guest: _guest.Guest | None = program.start(request.to_json(), surroundings.limits)
+        self._wait: _Wait | None = None
+        self._is_older = program.is_older
+        self._last_piece: Piece | None = None
+        self._guest: _guest.Guest | None = _start(program, request, surroundings.limits)
         self._state = GuestState(surroundings, GuestMemory(self._guest))
+        if self._is_older:
+            self._state.models.add(ModelHandle(request.model))
         self._texts: list[str] = []
 
     def note_piece(self, piece: Piece) -> None:
@@ -63,9 +86,12 @@ class GuestRun:
 
     def advance(self) -> None:
         """See `Run`."""
-        if isinstance(self._wait, WaitForRoom):
-            self._answer(self._wait.retry)
         self.is_busy = False
+        if self._last_piece is not None:
+            self._put_last_piece(self._last_piece)
+            return
+        if self._wait is not None and not isinstance(self._wait, _ENGINE_WAITS):
+            self._answer(self._wait.retry)
         now = self._surroundings.now
         turn_end = now() + _TURN_SECONDS
         calls = 0
@@ -100,6 +126,18 @@ class GuestRun:
 
         self._answer(complete)
 
+    def deliver_rows(self, rows: NDArray[np.float32] | RealmError) -> None:
+        """See `Run`."""
+        wait = self._wait
+        assert isinstance(wait, WaitForLayer)
+
+        def complete() -> Answer:
+            if isinstance(rows, RealmError):
+                raise rows
+            return wait.complete(rows)
+
+        self._answer(complete)
+
     def cancel(self) -> None:
         """See `Run`."""
         if self._guest is not None:
@@ -114,13 +152,34 @@ class GuestRun:
     def _answer(self, call: Callable[..., Answer], *arguments: Any) -> None:
         assert self._guest is not None
         answer = answer_call(self._state, call, *arguments)
-        self._wait = None if isinstance(answer, int) else answer
-        self.sequence = answer.sequence if isinstance(answer, WaitForStep) else None
-        self.needs_room = isinstance(answer, WaitForRoom)
         if isinstance(answer, int):
+            if self._wait is not None:
+                self._forget_wait()
             self._guest.resume(answer)
+            return
+        self._forget_wait()
+        self._wait = answer
+        if isinstance(answer, WaitForStep):
+            self.sequence = answer.sequence
+        elif isinstance(answer, WaitForLayer):
+            self.layer_rows = answer.rows
+        elif isinstance(answer, WaitForTurn):
+            self.is_busy = True
+        else:
+            self.needs_signal = True
+            self.signal_deadline = answer.deadline if isinstance(answer, WaitForWork) else None
+
+    def _forget_wait(self) -> None:
+        self._wait = None
+        self.sequence = None
+        self.layer_rows = None
+        self.needs_signal = False
+        self.signal_deadline = None
 
     def _finish(self, answer: int) -> None:
+        if self._is_older:
+            self._finish_older()
+            return
         state = self._state
         if answer < 0:
             if state.last_exception is not None and state.last_code == -answer:
@@ -134,6 +193,27 @@ class GuestRun:
             return
         reason, count = _read_response(state.response)
         self._end(reason, *self._tokens(count))
+
+    def _finish_older(self) -> None:
+        assert self._guest is not None
+        data = self._guest.text
+        try:
+            self._state.count_output(len(data))
+            text = data.decode()
+        except HostCallError as error:
+            self.fail(GuestLimitError(str(error)))
+        except UnicodeDecodeError:
+            self.fail(GuestError("generate returned a text that is not UTF-8"))
+        else:
+            self._put_last_piece(Piece(text, tuple(self._state.untold_token_ids)))
+
+    def _put_last_piece(self, piece: Piece) -> None:
+        """The guest has ended; its client may have to take something first."""
+        if piece.text and not self._surroundings.put_piece(piece):
+            self._last_piece = piece
+            self.needs_signal = True
+            return
+        self._end("stop", *self._tokens(None))
 
     def _tokens(self, count: int | None) -> tuple[list[int], list[int]]:
         session: SessionHandle | None = self._state.first_session
@@ -172,11 +252,17 @@ class GuestRun:
             return
         self._guest = None
         self._state.memory.release()
-        self._wait = None
-        self.sequence = None
-        self.needs_room = False
+        self._forget_wait()
         self.is_busy = False
         self._state.close()
+
+
+def _start(program: GuestProgram, request: Request, limits: GuestLimits) -> _guest.Guest:
+    if not program.is_older:
+        return program.start(request.to_json(), limits)
+    older = older_request(request)
+    form = (older.prompt_size, older.options_offset, _FIRST_HANDLE, limits.output_bytes)
+    return program.start(older.data, limits, form)
 
 
 def _read_response(response: bytes | None) -> tuple[str, int | None]:

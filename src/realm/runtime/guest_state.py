@@ -6,13 +6,15 @@ Lives and dies with one request, on the engine thread. Handles are numbers of th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from realm.errors import RealmError
+from realm.kernels import PAGE_TOKENS
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_memory import GuestMemory
+from realm.runtime.handles import HandleTable, ModelHandle, SessionHandle
 from realm.runtime.host_call import HostCallError
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.limits import GuestLimits
@@ -21,77 +23,11 @@ from realm.session import Piece
 if TYPE_CHECKING:
     from realm.config import GenerationOptions
     from realm.engine import Engine, TokenLogprobs
+    from realm.runtime.request_constraint import RequestConstraint
+    from realm.runtime.services import TenantServices
+    from realm.runtime.workers import Work
     from realm.session import InferenceSession
     from realm.session.constraint import Constraint
-
-T = TypeVar("T")
-
-
-class HandleTable(Generic[T]):
-    """Numbers from 1 on for the things that one guest holds; a number is never used twice."""
-
-    def __init__(self, kind: str, capacity: int) -> None:
-        self._kind = kind
-        self._capacity = capacity
-        self._entries: dict[int, T] = {}
-        self._next = 1
-
-    def add(self, entry: T) -> int:
-        """Raises HostCallError(LIMIT) when too many are open."""
-        self.require_room()
-        handle = self._next
-        self._next += 1
-        self._entries[handle] = entry
-        return handle
-
-    def require_room(self) -> None:
-        """Raises as `add` would."""
-        if len(self._entries) >= self._capacity:
-            raise HostCallError(
-                ErrorCode.LIMIT,
-                f"{self._capacity} {self._kind} handles are open, no more are allowed",
-            )
-
-    def get(self, handle: int) -> T:
-        """Raises HostCallError(HANDLE)."""
-        if handle not in self._entries:
-            raise HostCallError(ErrorCode.HANDLE, f"no {self._kind} handle {handle}")
-        return self._entries[handle]
-
-    def remove(self, handle: int) -> T:
-        """Raises HostCallError(HANDLE)."""
-        entry = self.get(handle)
-        del self._entries[handle]
-        return entry
-
-    def values(self) -> list[T]:
-        return list(self._entries.values())
-
-
-@dataclass(slots=True)
-class ModelHandle:
-    """A guest's hold on a model; `layer_sequence` is its scratch for realm_forward_layer."""
-
-    model: HostedModel
-    layer_sequence: int | None = None
-
-
-@dataclass(slots=True)
-class SessionHandle:
-    """An open session; the ids given to it and the ids that it generated since.
-
-    logprobs: one for each of token_ids, None for those that the program chose itself.
-    constraint: what its sampled and accepted tokens must satisfy; constrained_positions: where
-    the tokens stand that the constraint has moved on by.
-    """
-
-    model: HostedModel
-    sequence: int
-    prompt_token_ids: list[int] = field(default_factory=list)
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprobs | None] = field(default_factory=list)
-    constraint: Constraint | None = None
-    constrained_positions: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +36,8 @@ class Surroundings:
 
     models: the tenant's allow-list by name. put_piece: False when the client must take some first.
     seed: what realm_random is derived from. now: seconds, monotonic. log: (level, text).
-    constraint_for: a new one of the request for a model; None when the request has none.
+    constraint: the request's own. services: what the tenant shares. wake: any thread may call it,
+    when something that the guest waits for outside of the engine may be there.
     """
 
     engine: Engine
@@ -113,8 +50,12 @@ class Surroundings:
     log: Callable[[int, str], None]
     now: Callable[[], float]
     seed: bytes
-    make_session: Callable[[HostedModel, list[int], GenerationOptions], InferenceSession]
-    constraint_for: Callable[[HostedModel], Constraint | None] = lambda _model: None
+    make_session: Callable[
+        [HostedModel, list[int], GenerationOptions, Constraint | None], InferenceSession
+    ]
+    constraint: RequestConstraint
+    services: TenantServices
+    wake: Callable[[], None]
 
 
 class GuestState:
@@ -135,6 +76,13 @@ class GuestState:
         self.last_size = 0
         self.untold_token_ids: list[int] = []
         self.untold_logprobs: list[TokenLogprobs] = []
+        self.work: Work[Any] | None = None
+        self.kept: tuple[Hashable, bytes] | None = None
+        self._tokens = 0
+        self._layer_rows = 0
+        self._reserved_model_bytes = 0
+        self._host_pages = 0
+        self._host_page_bytes = 0
         self._output_bytes = 0
         self._log_bytes = 0
         self._random_calls = 0
@@ -154,6 +102,19 @@ class GuestState:
         self._log_bytes = self._count(
             self._log_bytes, size, self.surroundings.limits.log_bytes, "log"
         )
+
+    def count_tokens(self, count: int) -> None:
+        """Raises HostCallError(LIMIT)."""
+        limit = self.surroundings.limits.tokens
+        if self._tokens + count > limit:
+            raise HostCallError(ErrorCode.LIMIT, f"more than {limit} tokens in one request")
+        self._tokens += count
+
+    def count_layer_rows(self, rows: int, layer_count: int) -> None:
+        """Rows of single layers, as tokens of all. Raises HostCallError(LIMIT)."""
+        before = self._layer_rows // layer_count
+        self.count_tokens((self._layer_rows + rows) // layer_count - before)
+        self._layer_rows += rows
 
     def random_bytes(self, length: int) -> bytes:
         """The next bytes of this guest's own stream."""
@@ -175,21 +136,95 @@ class GuestState:
             self.untold_token_ids.extend(token_ids)
             self.untold_logprobs.extend(logprobs)
 
+    def reserve_model(self, size: int) -> None:
+        """Bytes of a model that is about to be stored. Raises HostCallError(LIMIT)."""
+        self.surroundings.services.account.take_model_bytes(size)
+        self._reserved_model_bytes = size
+
+    def take_reserved_model(self) -> int:
+        """The reserved bytes, which the caller gives back to the account from now on."""
+        size, self._reserved_model_bytes = self._reserved_model_bytes, 0
+        return size
+
+    def put_or_keep(self, call: Hashable, result: bytes, pointer: int, room: int) -> int:
+        """Writes what a call brought, or keeps it for the same call with more room.
+
+        Raises HostCallError(BUFFER), the size left in `last_size`.
+        """
+        self.last_size = len(result)
+        if len(result) > room:
+            self.kept = (call, result)
+            raise HostCallError(ErrorCode.BUFFER, f"{len(result)} bytes do not fit in {room}")
+        self.memory.write(pointer, result)
+        return len(result)
+
+    def take_kept(self, call: Hashable) -> bytes | None:
+        """What the same call brought and found no room; whatever is kept is gone then."""
+        kept, self.kept = self.kept, None
+        return kept[1] if kept is not None and kept[0] == call else None
+
+    def size_session(self, session: SessionHandle, token_count: int) -> None:
+        """Counts the cache pages of a session of so many tokens. Raises HostCallError(CAPACITY)."""
+        pages = -(-token_count // PAGE_TOKENS)
+        if pages != session.page_count:
+            account = self.surroundings.services.account
+            account.take_pages(pages - session.page_count, session.model.page_bytes)
+            session.page_count = pages
+
+    def size_layers(self, handle: ModelHandle, token_count: int) -> None:
+        """As `size_session`, for the cache of realm_forward_layer, which never shrinks."""
+        pages = -(-token_count // PAGE_TOKENS)
+        if pages > handle.layer_pages:
+            account = self.surroundings.services.account
+            account.take_pages(pages - handle.layer_pages, handle.model.page_bytes)
+            handle.layer_pages = pages
+
+    def open_host_session(
+        self, model: HostedModel, token_count: int, make: Callable[[], InferenceSession]
+    ) -> InferenceSession:
+        """The session of a realm_host_generate of so many tokens at most, in place of the last."""
+        self.close_host_session()
+        pages = -(-token_count // PAGE_TOKENS)
+        account = self.surroundings.services.account
+        account.take_pages(pages, model.page_bytes)
+        self._host_pages, self._host_page_bytes = pages, model.page_bytes
+        self.host_session = make()
+        return self.host_session
+
     def close_host_session(self) -> None:
         """Ends a generation of realm_host_generate, if one is there."""
+        pages, self._host_pages = self._host_pages, 0
+        self.surroundings.services.account.take_pages(-pages, self._host_page_bytes)
         if self.host_session is not None:
             self.host_session.close()
             self.host_session = None
 
+    def close_session(self, session: SessionHandle) -> None:
+        """Gives back what a session holds; it is in no table any more."""
+        self.surroundings.engine.close(session.sequence)
+        self.size_session(session, 0)
+        if session.hold is not None:
+            session.hold.drop()
+
+    def close_model(self, handle: ModelHandle) -> None:
+        """Gives back what a handle of a model holds; it is in no table any more."""
+        if handle.layer_sequence is not None:
+            self.surroundings.engine.close(handle.layer_sequence)
+            account = self.surroundings.services.account
+            account.take_pages(-handle.layer_pages, handle.model.page_bytes)
+        if handle.hold is not None:
+            handle.hold.drop()
+
     def close(self) -> None:
         """Gives back everything the guest still holds of the engine."""
-        engine = self.surroundings.engine
+        if self.work is not None:
+            self.work.abandon()
+        self.surroundings.services.account.take_model_bytes(-self.take_reserved_model())
         self.close_host_session()
         for session in self.sessions.values():
-            engine.close(session.sequence)
+            self.close_session(session)
         for handle in self.models.values():
-            if handle.layer_sequence is not None:
-                engine.close(handle.layer_sequence)
+            self.close_model(handle)
 
     @staticmethod
     def _count(used: int, more: int, limit: int, name: str) -> int:

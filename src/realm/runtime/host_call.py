@@ -14,18 +14,25 @@ from realm.errors import (
     CapacityError,
     ChatTemplateError,
     ConfigError,
+    ConstraintError,
     ContextLengthError,
+    GGUFError,
     ModelError,
     ModelNotFoundError,
     NativeError,
+    NotSupportedError,
     RealmError,
     RequestError,
     TokenizerError,
+    ToolError,
 )
 from realm.runtime.contract import ErrorCode
 
 if TYPE_CHECKING:
-    from realm.engine import StepOutput
+    import numpy as np
+    import numpy.typing as npt
+
+    from realm.engine import LayerRows, StepOutput
 
 
 class HostCallError(Exception):
@@ -51,16 +58,43 @@ class WaitForRoom:
     retry: Callable[[], Answer]
 
 
-Answer: TypeAlias = int | WaitForStep | WaitForRoom
+@dataclass(frozen=True, slots=True)
+class WaitForWork:
+    """The guest stays parked until a worker is done, or until `deadline` (the loop's clock)."""
+
+    retry: Callable[[], Answer]
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForTurn:
+    """The guest stays parked until its next turn, because the call has more to do than fits one."""
+
+    retry: Callable[[], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForLayer:
+    """The guest stays parked until the engine has run one layer on `rows`, beside other guests'."""
+
+    rows: LayerRows
+    complete: Callable[[npt.NDArray[np.float32]], Answer]
+
+
+Answer: TypeAlias = int | WaitForStep | WaitForRoom | WaitForWork | WaitForTurn | WaitForLayer
 
 # The first row whose class an error is an instance of.
 _CODES: tuple[tuple[type[RealmError], ErrorCode], ...] = (
     (ContextLengthError, ErrorCode.CONTEXT),
     (CapacityError, ErrorCode.CAPACITY),
+    (ConstraintError, ErrorCode.CONSTRAINT),
+    (ToolError, ErrorCode.TOOL),
     (TokenizerError, ErrorCode.TOKENIZER),
     (ChatTemplateError, ErrorCode.TEMPLATE),
     (ModelNotFoundError, ErrorCode.NOT_FOUND),
     (ModelError, ErrorCode.MODEL),
+    (GGUFError, ErrorCode.MODEL),
+    (NotSupportedError, ErrorCode.MODEL),
     (ConfigError, ErrorCode.INVALID),
     (CancelledError, ErrorCode.STATE),
     (RequestError, ErrorCode.INVALID),

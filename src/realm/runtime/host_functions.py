@@ -11,19 +11,30 @@ from collections.abc import Callable
 from typing import Any
 
 from realm.errors import RealmError
-from realm.runtime import host_layers, host_models, host_output, host_sessions
+from realm.runtime import (
+    host_constraints,
+    host_layers,
+    host_models,
+    host_output,
+    host_sessions,
+    host_store,
+    host_tools,
+)
 from realm.runtime.contract import HOST_FUNCTIONS, ErrorCode
 from realm.runtime.guest_state import GuestState
 from realm.runtime.host_call import Answer, HostCallError, code_of
 
 _LOGGER = logging.getLogger(__name__)
+_TEXT_LENGTH = 1000  # characters of an error that are kept; some repeat what the guest gave
 
 # Each takes the state and the parameters of its row in HOST_FUNCTIONS.
 _BY_NAME: dict[str, Callable[..., Answer]] = {
+    "realm_store_model": host_store.store_model,
     "realm_host_load_model_by_name": host_models.load_model_by_name,
     "realm_remove_model": host_models.remove_model,
     "realm_get_model_info": host_models.get_model_info,
     "realm_get_model_metadata": host_models.get_model_metadata,
+    "realm_get_tensor": host_store.get_tensor,
     "realm_encode_tokens": host_models.encode_tokens,
     "realm_encode_text": host_models.encode_text,
     "realm_decode_tokens": host_models.decode_tokens,
@@ -36,6 +47,8 @@ _BY_NAME: dict[str, Callable[..., Answer]] = {
     "realm_session_sample": host_sessions.session_sample,
     "realm_session_logits": host_sessions.session_logits,
     "realm_session_accept": host_sessions.session_accept,
+    "realm_session_mask": host_constraints.session_mask,
+    "realm_session_constrain": host_constraints.session_constrain,
     "realm_session_fork": host_sessions.session_fork,
     "realm_session_rewind": host_sessions.session_rewind,
     "realm_session_position": host_sessions.session_position,
@@ -43,6 +56,9 @@ _BY_NAME: dict[str, Callable[..., Answer]] = {
     "realm_host_generate": host_sessions.host_generate,
     "realm_stream_token": host_output.stream_token,
     "realm_respond": host_output.respond,
+    "realm_state_get": host_tools.state_get,
+    "realm_state_put": host_tools.state_put,
+    "realm_tool_call": host_tools.tool_call,
     "realm_last_error": host_output.last_error,
     "realm_last_size": host_output.last_size,
     "realm_log": host_output.log,
@@ -62,13 +78,13 @@ def answer_call(state: GuestState, call: Callable[..., Answer], *arguments: Any)
         return _refuse(state, error.code, str(error), None)
     except RealmError as error:
         return _refuse(state, code_of(error), str(error), error)
-    except Exception as error:
+    except Exception:
         _LOGGER.exception("a host function failed")
-        return _refuse(state, ErrorCode.INTERNAL, f"a fault of the host: {error}", None)
+        return _refuse(state, ErrorCode.INTERNAL, "a fault of the host", None)
 
 
 def _refuse(state: GuestState, code: ErrorCode, text: str, cause: RealmError | None) -> int:
-    state.last_error = text
+    state.last_error = text[:_TEXT_LENGTH]
     state.last_code = code
     state.last_exception = cause
     return -int(code)

@@ -6,11 +6,13 @@ Lengths count f32 values, and every function returns how many it wrote.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
+from realm.engine import LayerRows
 from realm.errors import ContextLengthError
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_state import GuestState
-from realm.runtime.host_call import HostCallError
+from realm.runtime.host_call import Answer, HostCallError, WaitForLayer
 from realm.runtime.hosted_model import HostedModel
 
 _WORD_BYTES = 4
@@ -35,7 +37,7 @@ def forward_layer(  # noqa: PLR0917
     hidden_len: int,
     position: int,
     out_ptr: int,
-) -> int:
+) -> Answer:
     handle = state.models.get(model_id)
     model = handle.model
     layer_count = model.stored.hyperparameters.layer_count
@@ -47,14 +49,24 @@ def forward_layer(  # noqa: PLR0917
         raise HostCallError(
             ErrorCode.INVALID, f"{hidden_len} values are not rows of {model.hidden_size}"
         )
-    _require_rows(state, model, hidden_len // model.hidden_size, out_ptr)
+    rows = hidden_len // model.hidden_size
+    _require_rows(state, model, rows, out_ptr)
     hidden = state.memory.read_floats(hidden_ptr, hidden_len).reshape(-1, model.hidden_size)
-    engine = state.surroundings.engine
+    surroundings = state.surroundings
+    if position + rows > model.context_length:
+        raise ContextLengthError(f"{position} + {rows} rows, at most {model.context_length}")
     if handle.layer_sequence is None:
-        handle.layer_sequence = engine.open(model.stored, state.surroundings.tenant_id)
-    rows = engine.forward_layer(handle.layer_sequence, layer_idx, hidden, position)
-    state.memory.write(out_ptr, np.ascontiguousarray(rows, np.float32))
-    return hidden_len
+        handle.layer_sequence = surroundings.engine.open(
+            model.stored, surroundings.tenant_id, surroundings.services.priority
+        )
+    state.count_layer_rows(rows, layer_count)
+    state.size_layers(handle, position + rows)
+
+    def complete(out: npt.NDArray[np.float32]) -> int:
+        state.memory.write(out_ptr, np.ascontiguousarray(out, np.float32))
+        return hidden_len
+
+    return WaitForLayer(LayerRows(handle.layer_sequence, layer_idx, hidden, position), complete)
 
 
 def compute_logits(

@@ -7,7 +7,8 @@ import struct
 from array import array
 
 from realm.runtime.contract import ErrorCode
-from realm.runtime.guest_state import GuestState, ModelHandle
+from realm.runtime.guest_state import GuestState
+from realm.runtime.handles import ModelHandle
 from realm.runtime.host_call import HostCallError
 
 _ADD_SPECIAL = 1
@@ -53,9 +54,7 @@ def load_model_by_name(state: GuestState, name_ptr: int, name_len: int) -> int:
 
 
 def remove_model(state: GuestState, model_id: int) -> int:
-    handle = state.models.remove(model_id)
-    if handle.layer_sequence is not None:
-        state.surroundings.engine.close(handle.layer_sequence)
+    state.close_model(state.models.remove(model_id))
     return 0
 
 
@@ -107,7 +106,12 @@ def decode_tokens(  # noqa: PLR0917
     state.memory.require(out_ptr, out_max_len)
     limit = state.surroundings.limits.text_bytes
     ids = state.memory.read_ids(ids_ptr, ids_len, model.vocabulary_size, limit)
-    return put_bytes(state, b"".join(map(model.token_bytes, ids)), out_ptr, out_max_len)
+    pieces = list(map(model.token_bytes, ids))
+    state.last_size = sum(map(len, pieces))
+    if state.last_size > out_max_len:  # known before the bytes stand anywhere
+        text = f"{state.last_size} bytes do not fit in {out_max_len}"
+        raise HostCallError(ErrorCode.BUFFER, text)
+    return put_bytes(state, b"".join(pieces), out_ptr, out_max_len)
 
 
 def render_chat(  # noqa: PLR0917

@@ -9,9 +9,14 @@ from realm.session import Piece
 
 _LAST_MILLISECOND = (1 << 31) - 1
 _LOG_LEVELS = 4
+_LOG_LINE_BYTES = 32  # what a line costs beside its text
 
 
 def stream_token(state: GuestState, token_ptr: int, token_len: int) -> Answer:
+    state.memory.require(token_ptr, token_len)
+    limit = state.surroundings.limits.output_bytes
+    if token_len > limit:
+        raise HostCallError(ErrorCode.LIMIT, f"more than {limit} bytes of output")
     text = state.memory.read_text(token_ptr, token_len)
     if not text:
         return 0
@@ -54,7 +59,7 @@ def log(state: GuestState, level: int, text_ptr: int, text_len: int) -> int:
     if not 0 <= level < _LOG_LEVELS:
         raise HostCallError(ErrorCode.INVALID, f"level {level}")
     state.memory.require(text_ptr, text_len)
-    state.count_log(text_len)
+    state.count_log(text_len + _LOG_LINE_BYTES)
     state.surroundings.log(level, state.memory.read_text(text_ptr, text_len))
     return 0
 

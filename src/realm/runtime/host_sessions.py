@@ -6,15 +6,19 @@ holds for the first session that its program opens and for that session's forks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realm.errors import RealmError
 from realm.runtime.contract import ErrorCode
-from realm.runtime.guest_state import GuestState, SessionHandle
+from realm.runtime.guest_state import GuestState
+from realm.runtime.handles import ModelHandle, SessionHandle, SessionRule
 from realm.runtime.host_call import Answer, HostCallError, WaitForStep
-from realm.runtime.host_models import put_bytes, put_ids, read_bounded_text
+from realm.runtime.host_models import put_ids, read_bounded_text
+from realm.runtime.host_work import in_background
 from realm.runtime.layouts import (
     GEN_OPTIONS,
     SAMPLE_PARAMETERS,
@@ -26,22 +30,41 @@ if TYPE_CHECKING:
     from realm.config import GenerationOptions
     from realm.engine import StepOutput
     from realm.runtime.hosted_model import HostedModel
+    from realm.session.constraint import Constraint
 
 _WORD_BYTES = 4
 
 
-def session_open(state: GuestState, model_id: int) -> int:
-    model = state.models.get(model_id).model
+def session_open(state: GuestState, model_id: int) -> Answer:
+    handle = state.models.get(model_id)
     state.sessions.require_room()
-    sequence = state.surroundings.engine.open(model.stored, state.surroundings.tenant_id)
-    return _add_session(state, SessionHandle(model, sequence))
+    constraint = state.surroundings.constraint
+    if state.first_session is not None or constraint.is_ready(handle.model):
+        return _open(state, handle, None)
+    # For another model than the request's own the constraint has yet to be compiled.
+    return in_background(
+        state, lambda: constraint.take(handle.model), lambda found: _open(state, handle, found)
+    )
+
+
+def _open(state: GuestState, model: ModelHandle, compiled: Constraint | None) -> int:
+    surroundings = state.surroundings
+    sequence = surroundings.engine.open(
+        model.model.stored, surroundings.tenant_id, surroundings.services.priority
+    )
+    handle = SessionHandle(model.model, sequence, hold=model.hold)
+    if state.first_session is None:
+        state.first_session = handle
+        constraint = compiled or surroundings.constraint.take(model.model)
+        handle.request_rule = None if constraint is None else SessionRule(constraint)
+    return _add(state, handle)
 
 
 def session_prefill(state: GuestState, session: int, ids_ptr: int, count: int) -> int:
     handle = state.sessions.get(session)
     ids = _read_ids(state, handle.model, ids_ptr, count)
     if ids:
-        state.surroundings.engine.append(handle.sequence, ids)
+        _append(state, handle, ids)
         (handle.token_ids if handle.token_ids else handle.prompt_token_ids).extend(ids)
     return len(ids)
 
@@ -50,10 +73,10 @@ def session_accept(state: GuestState, session: int, ids_ptr: int, count: int) ->
     handle = state.sessions.get(session)
     ids = _read_ids(state, handle.model, ids_ptr, count)
     if ids:
-        if handle.constraint is not None and not handle.constraint.admits(ids):
-            raise HostCallError(ErrorCode.INVALID, "the request's constraint forbids these tokens")
-        state.surroundings.engine.append(handle.sequence, ids)
-        _constrain(state, handle, ids)
+        if not all(rule.constraint.admits(ids) for rule in handle.rules()):
+            raise HostCallError(ErrorCode.INVALID, "a constraint forbids these tokens")
+        _append(state, handle, ids)
+        _move_on(state, handle, ids)
         state.tokens_generated(handle, ids)
     return len(ids)
 
@@ -66,16 +89,19 @@ def session_sample(
     if out_max_len == 0:
         state.last_size = 1
         raise HostCallError(ErrorCode.BUFFER, "no room for a token id")
+    engine = state.surroundings.engine
     sampling = state.surroundings.options.sampling
     if params_ptr:
         data = state.memory.read(params_ptr, SAMPLE_PARAMETERS.size)
         sampling = read_sample_parameters(data, sampling)
-    allowed = None if handle.constraint is None else handle.constraint.allowed()
-    state.surroundings.engine.sample(handle.sequence, sampling, allowed)
+    state.count_tokens(1)
+    state.size_session(handle, engine.position(handle.sequence) + 1)
+    engine.sample(handle.sequence, sampling, handle.allowed())
+    handle.mask = None
 
     def complete(output: StepOutput) -> int:
         ids = list(output.token_ids)
-        _constrain(state, handle, ids)
+        _move_on(state, handle, ids)
         state.tokens_generated(handle, ids, output.logprobs)
         state.surroundings.heard_token()
         return put_ids(state, ids, out_ptr, out_max_len)
@@ -104,17 +130,14 @@ def session_logits(state: GuestState, session: int, out_ptr: int, out_max_len: i
 def session_fork(state: GuestState, session: int) -> int:
     handle = state.sessions.get(session)
     state.sessions.require_room()
-    sequence = state.surroundings.engine.fork(handle.sequence)
-    copy = SessionHandle(
-        handle.model,
-        sequence,
-        list(handle.prompt_token_ids),
-        list(handle.token_ids),
-        list(handle.logprobs),
-        None if handle.constraint is None else handle.constraint.copy(),
-        list(handle.constrained_positions),
-    )
-    return _add_session(state, copy)
+    engine = state.surroundings.engine
+    copy = handle.fork(engine.fork(handle.sequence))
+    try:
+        state.size_session(copy, engine.position(copy.sequence))
+    except HostCallError:
+        engine.close(copy.sequence)
+        raise
+    return _add(state, copy)
 
 
 def session_rewind(state: GuestState, session: int, position: int) -> int:
@@ -127,10 +150,9 @@ def session_rewind(state: GuestState, session: int, position: int) -> int:
     del handle.token_ids[max(0, position - prompt_length) :]
     del handle.logprobs[max(0, position - prompt_length) :]
     del handle.prompt_token_ids[position:]
-    if handle.constraint is not None:
-        kept = [place for place in handle.constrained_positions if place < position]
-        handle.constraint.rewind(len(kept))
-        handle.constrained_positions = kept
+    for rule in handle.rules():
+        rule.rewind(position)
+    state.size_session(handle, position)
     return 0
 
 
@@ -139,7 +161,7 @@ def session_position(state: GuestState, session: int) -> int:
 
 
 def session_close(state: GuestState, session: int) -> int:
-    state.surroundings.engine.close(state.sessions.remove(session).sequence)
+    state.close_session(state.sessions.remove(session))
     return 0
 
 
@@ -156,12 +178,43 @@ def host_generate(  # noqa: PLR0917
     state.memory.require(out_ptr, out_max_len)
     prompt = read_bounded_text(state, prompt_ptr, prompt_len)
     options = _generation_options(state, model, options_ptr)
-    ids = model.encode_prompt(prompt)
-    state.close_host_session()
-    session = state.surroundings.make_session(model, ids, options)
-    state.host_session = session
+    call = ("host_generate", model_id, prompt, options)
+    kept = state.take_kept(call)
+    if kept is not None:
+        return state.put_or_keep(call, kept, out_ptr, out_max_len)
+    constraint = state.surroundings.constraint
+
+    def begin(compiled: Constraint | None) -> Answer:
+        ids = model.encode_prompt(prompt)
+        return _generate(state, model, ids, options, compiled, put)
+
+    def put(text: bytes) -> int:
+        return state.put_or_keep(call, text, out_ptr, out_max_len)
+
+    if constraint.is_ready(model):
+        return begin(constraint.take(model))
+    return in_background(state, lambda: constraint.take(model), begin)
+
+
+def _generate(  # noqa: PLR0917
+    state: GuestState,
+    model: HostedModel,
+    prompt_token_ids: list[int],
+    options: GenerationOptions,
+    constraint: Constraint | None,
+    put: Callable[[bytes], int],
+) -> Answer:
+    token_count = min(len(prompt_token_ids) + options.max_tokens, model.context_length)
+    state.count_tokens(token_count)
+    session = state.open_host_session(
+        model,
+        token_count,
+        lambda: state.surroundings.make_session(model, prompt_token_ids, options, constraint),
+    )
     if state.first_session is None:
-        state.first_session = SessionHandle(model, session.sequence, prompt_token_ids=list(ids))
+        state.first_session = SessionHandle(
+            model, session.sequence, prompt_token_ids=list(prompt_token_ids)
+        )
     texts: list[str] = []
 
     def complete(output: StepOutput) -> Answer:
@@ -174,7 +227,7 @@ def host_generate(  # noqa: PLR0917
                 state.first_session, list(session.token_ids), session.logprobs or ()
             )
         state.close_host_session()
-        return put_bytes(state, "".join(texts).encode(), out_ptr, out_max_len)
+        return put("".join(texts).encode())
 
     session.start()
     return WaitForStep(session.sequence, complete)
@@ -200,22 +253,29 @@ def _read_ids(state: GuestState, model: HostedModel, pointer: int, count: int) -
     return state.memory.read_ids(pointer, count, model.vocabulary_size, model.context_length)
 
 
-def _add_session(state: GuestState, handle: SessionHandle) -> int:
-    number = state.sessions.add(handle)
-    if state.first_session is None:
-        state.first_session = handle
-        handle.constraint = state.surroundings.constraint_for(handle.model)
-    return number
+def _add(state: GuestState, handle: SessionHandle) -> int:
+    if handle.hold is not None:
+        handle.hold.take()
+    return state.sessions.add(handle)
 
 
-def _constrain(state: GuestState, handle: SessionHandle, ids: list[int]) -> None:
-    """Moves the session's constraint on by tokens that have just been added to it."""
-    constraint = handle.constraint
-    if constraint is None:
+def _append(state: GuestState, handle: SessionHandle, ids: list[int]) -> None:
+    """Adds tokens to a session, or nothing when that raises."""
+    engine = state.surroundings.engine
+    before = engine.position(handle.sequence)
+    state.count_tokens(len(ids))
+    state.size_session(handle, before + len(ids))
+    try:
+        engine.append(handle.sequence, ids)
+    except RealmError:
+        state.size_session(handle, before)
+        raise
+
+
+def _move_on(state: GuestState, handle: SessionHandle, ids: list[int]) -> None:
+    """Moves the session's constraints on by tokens that have just been added to it."""
+    if handle.request_rule is None and handle.own_rule is None:
         return
     first = state.surroundings.engine.position(handle.sequence) - len(ids)
-    for position, token in enumerate(ids, first):
-        before = constraint.accepted
-        constraint.accept(token)
-        if constraint.accepted > before:
-            handle.constrained_positions.append(position)
+    for rule in handle.rules():
+        rule.accept(first, ids)

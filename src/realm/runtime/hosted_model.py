@@ -5,15 +5,14 @@ Nothing that a request does changes its answers; any number of threads may use i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realm.errors import ChatTemplateError
+from realm.model import StoredModel, TensorReader
 from realm.session.chat import ChatTemplate
-
-if TYPE_CHECKING:
-    from realm.model import StoredModel
 
 # Tokens whose bytes are kept at hand, as many as a conversation's language has.
 _KNOWN_TOKENS = 16 << 10
@@ -45,10 +44,21 @@ class HostedModel:
         """f32 values of one row between two layers."""
         return self.stored.hyperparameters.hidden_size
 
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of one cache page."""
+        return self.stored.native.page_bytes
+
     @cached_property
     def metadata(self) -> bytes:
-        """UTF-8 JSON, the answer of realm_get_model_metadata."""
-        return self.stored.metadata_json().encode(errors="replace")
+        """UTF-8 JSON, the answer of realm_get_model_metadata, under the tenant's own name."""
+        facts = json.loads(self.stored.metadata_json()) | {"name": self.name}
+        return json.dumps(facts).encode(errors="replace")
+
+    @cached_property
+    def tensors(self) -> TensorReader:
+        """The weights as numbers."""
+        return TensorReader(self.stored)
 
     @cached_property
     def template(self) -> ChatTemplate | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from realm.runtime.account import TenantAccount
     from realm.runtime.delivery import Delivery
     from realm.runtime.run import Run
     from realm.runtime.timings import Stopwatch
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """`begin` makes the run, on the engine thread; `run` is None until then and after the end."""
+    """`begin` makes the run, on the engine thread; `run` is None until then and after the end.
+
+    account: the tenant's. priority: higher ones begin first. is_runnable: whether it is in line
+    for its turn.
+    """
 
     stopwatch: Stopwatch
     delivery: Delivery
     begin: Callable[[Job], Run]
+    account: TenantAccount
+    priority: int = 0
     run: Run | None = None
+    is_runnable: bool = False
     has_ended: bool = False
 
     def put_piece(self, piece: Piece) -> bool:

@@ -18,6 +18,7 @@ class GuestLimits:
     compute_seconds: processor time of the guest's own code.
     wall_seconds: time from its start to its end, waiting included.
     sessions, models: open handles of each kind.
+    tokens: taken by its sessions: prefilled, accepted, sampled, and rows of single layers.
     text_bytes: text that is encoded, rendered or decoded by one call.
     output_bytes: streamed text; response_bytes: the final response.
     log_bytes: text logged; random_bytes: most bytes of one realm_random.
@@ -29,6 +30,7 @@ class GuestLimits:
     wall_seconds: float = 900.0
     sessions: int = 16
     models: int = 16
+    tokens: int = 1 << 20
     text_bytes: int = 1 << 20
     output_bytes: int = 4 << 20
     response_bytes: int = 4 << 20
@@ -44,6 +46,32 @@ class GuestLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantLimits:
+    """Limits of one tenant, over all of its requests at once.
+
+    requests: guests alive at once; further requests wait.
+    cache_bytes: cache pages of its guests' sessions, shared ones counted for each that has them.
+    model_bytes: GGUF bytes that its guests hold stored.
+    state_entries, state_bytes: keys, and keys with values, kept from request to request.
+    state_key_bytes: one key.
+    tools: tool calls that run at once; further calls wait.
+    """
+
+    requests: int = 1024
+    cache_bytes: int = 1 << 40
+    model_bytes: int = 256 << 20
+    state_entries: int = 1024
+    state_bytes: int = 1 << 20
+    state_key_bytes: int = 256
+    tools: int = 2
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not getattr(self, field.name) > 0:
+                raise ConfigError(f"{field.name} must be > 0, not {getattr(self, field.name)}")
+
+
+@dataclass(frozen=True, slots=True)
 class HostLimits:
     """What the pool of guests reserves; address space only, memory is used as guests touch it.
 
@@ -52,6 +80,11 @@ class HostLimits:
     stack_bytes: native stack of a guest's own code.
     tick_microseconds: period of the clock that interrupts computing guests.
     program_bytes: largest module that is compiled.
+    compile_seconds: processor time for compiling one module; by the clock, three times as much.
+    compile_memory_bytes: address space that compiling one module may take.
+    compile_workers: modules that are compiled at once, each in a process of its own.
+    worker_threads: for loading models and compiling constraints; one tenant has half at most.
+    tool_threads: for tools.
     """
 
     guest_count: int = 256
@@ -60,3 +93,8 @@ class HostLimits:
     stack_bytes: int = 256 << 10
     tick_microseconds: int = 1000
     program_bytes: int = 16 << 20
+    worker_threads: int = 2
+    tool_threads: int = 16
+    compile_seconds: float = 10.0
+    compile_memory_bytes: int = 512 << 20
+    compile_workers: int = 2

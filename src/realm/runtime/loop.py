@@ -15,15 +15,21 @@ from typing import TYPE_CHECKING
 
 from realm.errors import CancelledError, GuestLimitError, RealmError, RequestError
 from realm.runtime.job import Job
+from realm.runtime.request_queue import RequestQueue
 from realm.runtime.run import Run
 
 if TYPE_CHECKING:
-    from realm.engine import Engine
+    from realm.engine import Engine, LayerRows
 
 _LOGGER = logging.getLogger(__name__)
 _DEADLINE_CHECK_SECONDS = 0.25
 # Guests that only compute get at most one part in this many of the time while others decode.
 _BUSY_SHARE = 5
+# How long rounds of single layers may take between two steps, and most rows of a round.
+_LAYER_SECONDS = 0.002
+_LAYER_ROWS = 512
+# How many of those that wait for the thread are looked at between two steps.
+_BUSY_LOOKS = 16
 
 
 class EngineLoop:
@@ -34,13 +40,15 @@ class EngineLoop:
         self._now = now
         self._active_limit = active_limit
         self._changed = threading.Condition()
-        self._inbox: deque[tuple[Callable[[Job], None], Job]] = deque()
+        self._inbox: deque[tuple[Callable[[], None], Job | None]] = deque()
         self._closing = False
-        self._queued: deque[Job] = deque()
-        self._active: list[Job] = []
+        self._queue = RequestQueue()
+        self._active: dict[Job, None] = {}
         self._runnable: deque[Job] = deque()
         self._busy: deque[Job] = deque()
         self._waiting: dict[int, Job] = {}
+        self._layered: deque[Job] = deque()
+        self._alive_tenants = 0
         self._next_busy = 0.0
         self._next_deadline_check = 0.0
         self._thread = threading.Thread(target=self._main, name="realm-engine", daemon=True)
@@ -48,15 +56,20 @@ class EngineLoop:
 
     def submit(self, job: Job) -> None:
         """Any thread: the job will run, or fail. Raises RequestError once the loop is closed."""
-        self._post(self._enqueue, job, must_run=True)
+        if not self._post(partial(self._enqueue, job), job):
+            raise RequestError("the runtime is closed")
 
     def cancel(self, job: Job) -> None:
         """Any thread: the job ends within one step; nothing happens if it has ended."""
-        self._post(self._cancel, job, must_run=False)
+        self._post(partial(self._cancel, job), None)
 
-    def make_room(self, job: Job) -> None:
-        """Any thread: the job's client has taken output."""
-        self._post(self._resume, job, must_run=False)
+    def wake(self, job: Job) -> None:
+        """Any thread: the job's client has taken output, or a worker has done its work."""
+        self._post(partial(self._resume, job), None)
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Any thread: `action` runs on the engine thread, soon; never when the loop is closed."""
+        self._post(action, None)
 
     def close(self) -> None:
         """Ends every job with CancelledError, then the thread."""
@@ -66,14 +79,13 @@ class EngineLoop:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _post(self, action: Callable[[Job], None], job: Job, *, must_run: bool) -> None:
+    def _post(self, action: Callable[[], None], job: Job | None) -> bool:
         with self._changed:
             if self._closing:
-                if must_run:
-                    raise RequestError("the runtime is closed")
-                return
+                return False
             self._inbox.append((action, job))
             self._changed.notify_all()
+            return True
 
     def _main(self) -> None:
         while True:
@@ -84,25 +96,35 @@ class EngineLoop:
                 self._inbox.clear()
                 if self._closing:
                     break
-            for action, job in letters:
-                action(job)
+            for action, _ in letters:
+                try:
+                    action()
+                except Exception:
+                    _LOGGER.exception("a message to the engine thread failed")
             self._turn()
-        for _, job in letters:
-            self._fail(job, CancelledError("the runtime was closed"))
-        for job in [*self._active, *self._queued]:
+        unsent = [job for _, job in letters if job is not None]
+        for job in [*unsent, *self._active, *self._queue]:
             self._fail(job, CancelledError("the runtime was closed"))
 
     def _has_work(self) -> bool:
-        return bool(self._runnable or self._busy or self._can_begin() or self._engine.has_work)
+        if self._runnable or self._busy or self._layered or self._can_begin():
+            return True
+        return self._engine.has_work
 
     def _can_begin(self) -> bool:
-        return bool(self._queued) and len(self._active) < self._active_limit
+        return self._queue.has_ready and len(self._active) < self._active_limit
 
     def _turn(self) -> None:
         while self._can_begin():
-            self._begin(self._queued.popleft())
+            self._begin(self._queue.take())
         for _ in range(len(self._runnable)):
-            self._advance(self._runnable.popleft())
+            job = self._runnable.popleft()
+            if self._alive_tenants > 1 and job.account.turns.is_spent(self._now()):
+                self._busy.append(job)
+            else:
+                self._advance(job)
+        if self._layered:
+            self._run_layers()
         self._advance_busy()
         if self._engine.has_work:
             self._step()
@@ -113,9 +135,48 @@ class EngineLoop:
         started = self._now()
         if not self._busy or (self._engine.has_work and started < self._next_busy):
             return
-        self._advance(self._busy.popleft())
+        job = self._take_busy(started)
+        if job is None:
+            return
+        self._advance(job)
         ended = self._now()
         self._next_busy = ended + (_BUSY_SHARE - 1) * (ended - started)
+
+    def _take_busy(self, now: float) -> Job | None:
+        """The next whose tenant may have the thread; anyone's while no step waits for it."""
+        is_free = self._alive_tenants == 1 or not self._engine.has_work
+        for _ in range(min(len(self._busy), _BUSY_LOOKS)):
+            job = self._busy.popleft()
+            if is_free or not job.account.turns.is_spent(now):
+                return job
+            self._busy.append(job)
+        return None
+
+    def _run_layers(self) -> None:
+        """Rounds of single layers for all guests that wait for some, for a turn's time at most."""
+        end = self._now() + _LAYER_SECONDS
+        while self._layered:
+            batch, row_count = [], 0
+            while self._layered and row_count < _LAYER_ROWS:
+                job = self._layered.popleft()
+                if job.run is not None and job.run.layer_rows is not None:
+                    batch.append((job, job.run.layer_rows))
+                    row_count += len(job.run.layer_rows.hidden)
+            self._run_layer(batch)
+            if self._now() > end:
+                return
+
+    def _run_layer(self, batch: list[tuple[Job, LayerRows]]) -> None:
+        try:
+            answers = self._engine.forward_layers([rows for _, rows in batch])
+        except Exception as error:
+            _LOGGER.exception("layers failed")
+            for job, _ in batch:
+                self._fail(job, _fault(error))
+            return
+        for (job, _), answer in zip(batch, answers, strict=True):
+            if job.run is not None and self._guarded(job, partial(job.run.deliver_rows, answer)):
+                self._advance(job)
 
     def _step(self) -> None:
         started = self._now()
@@ -131,14 +192,15 @@ class EngineLoop:
             if output.sequence not in self._waiting:
                 continue
             job = self._waiting.pop(output.sequence)
+            job.account.turns.pay_token()
             if job.run is not None and self._guarded(job, partial(job.run.deliver, output)):
-                self._runnable.append(job)
+                self._line_up(job)
 
     def _fail_step(self, error: Exception) -> None:
         _LOGGER.error("an engine step failed", exc_info=error)
-        cause = error if isinstance(error, RealmError) else _fault(error)
         for job in list(self._waiting.values()):
-            self._fail(job, cause)
+            # Each gets its own: a raised error carries the traceback of whoever raised it.
+            self._fail(job, _same_error(error) if isinstance(error, RealmError) else _fault(error))
 
     def _check_deadlines(self) -> None:
         now = self._now()
@@ -147,13 +209,23 @@ class EngineLoop:
             run = job.run
             if run is not None and run.deadline is not None and now > run.deadline:
                 self._fail(job, GuestLimitError("the program reached its limit: wall time"))
+            elif run is not None and run.signal_deadline is not None and now > run.signal_deadline:
+                self._resume(job)
 
     def _enqueue(self, job: Job) -> None:
-        self._queued.append(job)
+        self._queue.add(job)
+
+    def _line_up(self, job: Job) -> None:
+        if not job.is_runnable:
+            job.is_runnable = True
+            self._runnable.append(job)
 
     def _begin(self, job: Job) -> None:
-        job.stopwatch.start(self._now())
-        self._active.append(job)
+        started = self._now()
+        job.stopwatch.start(started)
+        self._active[job] = None
+        job.account.live_guests += 1
+        self._alive_tenants += job.account.live_guests == 1
         try:
             job.run = job.begin(job)
         except RealmError as error:
@@ -162,16 +234,21 @@ class EngineLoop:
             _LOGGER.exception("a request could not be started")
             self._fail(job, _fault(error))
         else:
-            self._runnable.append(job)
+            self._line_up(job)
+        now = self._now()
+        job.account.turns.charge(now - started, now)
 
     def _advance(self, job: Job) -> None:
+        job.is_runnable = False
         run = job.run
         if run is None:
             return
         started = self._now()
         self._forget_wait(run)
         fine = self._guarded(job, run.advance)
-        job.stopwatch.guest_seconds += self._now() - started
+        now = self._now()
+        job.stopwatch.guest_seconds += now - started
+        job.account.turns.charge(now - started, now)
         if not fine:
             return
         if run.result is not None or run.error is not None:
@@ -179,18 +256,19 @@ class EngineLoop:
             return
         if run.sequence is not None:
             self._waiting[run.sequence] = job
+        elif run.layer_rows is not None:
+            self._layered.append(job)
         if run.is_busy:
             self._busy.append(job)
 
     def _resume(self, job: Job) -> None:
-        if job.run is not None and job.run.needs_room and job not in self._runnable:
-            self._runnable.append(job)
+        if job.run is not None and job.run.needs_signal:
+            self._line_up(job)
 
     def _cancel(self, job: Job) -> None:
         run = job.run
         if run is None:
-            if job in self._queued:
-                self._queued.remove(job)
+            if self._queue.remove(job):
                 self._fail(job, CancelledError("the request was cancelled before it started"))
             return
         self._forget_wait(run)
@@ -228,12 +306,21 @@ class EngineLoop:
         job.has_ended = True
         job.run = None
         if job in self._active:
-            self._active.remove(job)
-        if run is not None and run.result is not None:
-            job.delivery.finish(run.result)
+            del self._active[job]
+            job.account.live_guests -= 1
+            self._alive_tenants -= job.account.live_guests == 0
+            self._queue.has_room(job.account)
+        else:
+            self._queue.remove(job)
+        result = None if run is None else run.result
+        if result is not None:
+            job.account.note_result(result, job.stopwatch.guest_seconds)
+            job.delivery.finish(result)
             return
         cause = (run.error if run is not None else None) or error
-        job.delivery.fail(cause if cause is not None else RequestError("the request ended early"))
+        cause = cause if cause is not None else RequestError("the request ended early")
+        job.account.note_failure(cause, job.stopwatch.guest_seconds)
+        job.delivery.fail(cause)
 
     def _forget_wait(self, run: Run) -> None:
         if run.sequence is not None:
@@ -241,6 +328,8 @@ class EngineLoop:
 
 
 def _fault(error: Exception) -> RequestError:
-    fault = RequestError(f"a fault of the host: {type(error).__name__}: {error}")
-    fault.__cause__ = error
-    return fault
+    return RequestError(f"a fault of the host: {type(error).__name__}: {error}")
+
+
+def _same_error(error: RealmError) -> RealmError:
+    return type(error)(*error.args)

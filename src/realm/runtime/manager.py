@@ -6,24 +6,37 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 from realm.config import EngineConfig, ModelConfig
 from realm.engine import Engine
 from realm.errors import ConfigError, ModelNotFoundError, NotSupportedError, RequestError
 from realm.model import ModelStorage, StoredModel
+from realm.runtime.account import TenantMetrics
+from realm.runtime.guest_models import GuestModels
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.limits import GuestLimits, HostLimits
 from realm.runtime.loop import EngineLoop
+from realm.runtime.module_cache import ModuleCache, default_module_directory
+from realm.runtime.policy import TenantPolicy
 from realm.runtime.program import GuestHost, GuestProgram, default_program
+from realm.runtime.state_store import FileStateStore, MemoryStateStore, StateStore
 from realm.runtime.tenant import RuntimeParts, TenantRuntime
+from realm.runtime.tenant_record import TenantRecord
+from realm.runtime.workers import Workers
+from realm.session.constraint import ConstraintCompiler
 
 
 class RuntimeManager:
     """Where everything starts: a context manager, for use by any number of threads.
 
-    config: how much of the machine the engine takes. program: the WASM module that tenants run;
-    the default one when left out. limits: of each request's guest.
+    config: how much of the machine the engine takes. program: the WASM module of tenants that have
+    none of their own; the default one when left out. limits: of each request's guest, likewise.
+    state_path: a file for what programs keep from request to request; without one it lives as long
+    as the manager. idle_seconds: after which a tenant's runtimes and program are let go of; its
+    policy, figures and state stay.
     """
 
     def __init__(
@@ -33,28 +46,54 @@ class RuntimeManager:
         *,
         limits: GuestLimits | None = None,
         host_limits: HostLimits | None = None,
+        state_path: str | Path | None = None,
+        idle_seconds: float = 3600.0,
     ) -> None:
-        """Raises GuestError's kinds for a program that cannot run."""
+        """Raises GuestError's kinds for a program that cannot run, ConfigError for a state_path."""
         self._config = config if config is not None else EngineConfig()
         self._limits = limits if limits is not None else GuestLimits()
         self._host_limits = host_limits if host_limits is not None else HostLimits()
-        if self._limits.memory_bytes > self._host_limits.memory_bytes:
-            raise ConfigError("a guest's memory_bytes exceed what the pool reserves for one")
+        _check_pool(self._limits, self._host_limits)
+        if not idle_seconds > 0:
+            raise ConfigError(f"idle_seconds must be > 0, not {idle_seconds}")
         self._lock = threading.Lock()
+        self._program_lock = threading.Lock()
         self._program_bytes = program
         self._program: GuestProgram | None = None
+        self._guest_host: GuestHost | None = None
         self._storage = ModelStorage(self._config.threads)
         self._models: dict[str, StoredModel] = {}
+        self._hosted: dict[str, HostedModel] = {}
+        self._records: dict[str, TenantRecord] = {}
         self._tenants: dict[tuple[str, str], TenantRuntime] = {}
-        self._hosted: dict[str, dict[str, HostedModel]] = {}
+        self._idle_seconds = idle_seconds
+        self._next_sweep = time.perf_counter() + idle_seconds
         self._is_closed = False
         if program is not None:
-            self._compiled_program()
-        self._engine = Engine(self._config, time.perf_counter)
-        loop = EngineLoop(self._engine, time.perf_counter, self._host_limits.guest_count)
+            self._compiled_program(None)
+        state = MemoryStateStore() if state_path is None else FileStateStore(state_path)
+        self._engine = engine = Engine(self._config, time.perf_counter)
+        loop = EngineLoop(engine, time.perf_counter, self._host_limits.guest_count)
+        workers, tool_workers = _make_workers(self._host_limits)
+        constraints = ConstraintCompiler()
+
+        def forget(model: StoredModel) -> None:
+            constraints.forget(model)
+            loop.call(lambda: _forget(engine, model))
+
         # A forgotten manager must not leave a thread in native code when the interpreter ends.
-        self._stop = weakref.finalize(self, loop.close)
-        self._parts = RuntimeParts(self._engine, loop, self._compiled_program, time.perf_counter)
+        self._stop = weakref.finalize(self, _stop, loop, workers, tool_workers, state)
+        self._parts = RuntimeParts(
+            engine=engine,
+            loop=loop,
+            now=time.perf_counter,
+            limits=self._limits,
+            state=state,
+            guest_models=GuestModels(self._storage, forget),
+            workers=workers,
+            tool_workers=tool_workers,
+            constraints=constraints,
+        )
 
     @property
     def models(self) -> Mapping[str, StoredModel]:
@@ -73,28 +112,67 @@ class RuntimeManager:
             raise NotSupportedError(
                 "draft_model_path: speculative decoding is not offered by this version"
             )
-        if not tenant_id:
-            raise ConfigError("tenant_id is empty")
         with self._lock:
-            if self._is_closed:
-                raise RequestError("the runtime is closed")
+            record = self._record(tenant_id)
             present = self._tenants.get((tenant_id, config.name))
             if present is not None and present.model_config == config:
+                record.last_used = time.perf_counter()
                 return present
-            stored, load_seconds = self._load(config)
-            allowed = self._hosted.setdefault(tenant_id, {})
-            if config.name not in allowed:
-                allowed[config.name] = HostedModel(config.name, stored, load_seconds)
-            runtime = TenantRuntime(
-                tenant_id,
-                config,
-                allowed[config.name],
-                models=MappingProxyType(allowed),
-                parts=self._parts,
-                limits=self._limits,
-            )
+        hosted = self._load(config)
+        with self._lock:
+            record.models[config.name] = hosted
+            runtime = TenantRuntime(config, hosted, tenant=record, parts=self._parts)
             self._tenants[tenant_id, config.name] = runtime
-            return runtime
+        if time.perf_counter() > self._next_sweep:
+            self.evict_idle()
+        return runtime
+
+    def set_tenant_policy(self, tenant_id: str, policy: TenantPolicy) -> None:
+        """What holds for the tenant from its next request on; it need not have a runtime yet.
+
+        Raises ConfigError, or GuestError's kinds for its program; then nothing has changed.
+        """
+        if policy.guest_limits is not None:
+            _check_pool(policy.guest_limits, self._host_limits)
+        with self._lock:
+            record = self._record(tenant_id)
+        record.set_policy(policy)
+        engine = self._engine
+        self._parts.loop.call(lambda: engine.set_weight(tenant_id, policy.weight))
+
+    def tenant_policy(self, tenant_id: str) -> TenantPolicy:
+        """What holds for the tenant now."""
+        record = self._records.get(tenant_id)
+        return TenantPolicy() if record is None else record.policy
+
+    def metrics(self) -> dict[str, TenantMetrics]:
+        """The figures of every tenant that was ever seen; each is a snapshot of its own."""
+        with self._lock:
+            records = list(self._records.values())
+        return {record.tenant_id: record.account.metrics() for record in records}
+
+    def evict_idle(self, idle_seconds: float | None = None) -> int:
+        """Lets go of the runtimes of tenants that were not used for so long; how many tenants.
+
+        A runtime that someone still has goes on working, and the next one of the tenant is as good.
+        """
+        limit = self._idle_seconds if idle_seconds is None else idle_seconds
+        now = time.perf_counter()
+        with self._lock:
+            self._next_sweep = now + self._idle_seconds / 10
+            idle = {
+                record.tenant_id
+                for record in self._records.values()
+                if record.account.is_idle and now - record.last_used >= limit
+            }
+            present = {tenant_id for tenant_id, _ in self._tenants}
+            for name in [name for name in self._tenants if name[0] in idle]:
+                del self._tenants[name]
+        engine = self._engine
+        for tenant_id in idle & present:
+            self._records[tenant_id].let_go()
+            self._parts.loop.call(partial(engine.forget_prefixes, tenant_id))
+        return len(idle & present)
 
     def free_page_count(self, name: str) -> int | None:
         """Free cache pages of a loaded model; None while it has had no session.
@@ -124,21 +202,69 @@ class RuntimeManager:
     ) -> None:
         self.close()
 
-    def _load(self, config: ModelConfig) -> tuple[StoredModel, float]:
+    def _record(self, tenant_id: str) -> TenantRecord:
+        if not tenant_id:
+            raise ConfigError("tenant_id is empty")
+        if self._is_closed:
+            raise RequestError("the runtime is closed")
+        record = self._records.get(tenant_id)
+        if record is None:
+            record = self._records[tenant_id] = TenantRecord(
+                tenant_id, _DEFAULT_POLICY, self._compiled_program, time.perf_counter()
+            )
+        return record
+
+    def _load(self, config: ModelConfig) -> HostedModel:
         started = time.perf_counter()
         stored = self._storage.load(config.model_path)
-        known = self._models.setdefault(config.name, stored)
-        if known is not stored:
-            raise ConfigError(f"the name {config.name!r} means another model already")
-        return stored, time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        with self._lock:
+            if self._models.setdefault(config.name, stored) is not stored:
+                raise ConfigError(f"the name {config.name!r} means another model already")
+            if config.name not in self._hosted:
+                self._hosted[config.name] = HostedModel(config.name, stored, seconds)
+            return self._hosted[config.name]
 
-    def _compiled_program(self) -> GuestProgram:
-        program = self._program
-        if program is None:
-            with self._lock:
-                if self._program is None:
-                    host = GuestHost(self._host_limits)
-                    wasm = self._program_bytes
-                    self._program = host.compile(wasm if wasm is not None else default_program())
-                program = self._program
+    def _compiled_program(self, wasm: bytes | None) -> GuestProgram:
+        """Of these bytes, or of the manager's own program for None."""
+        with self._program_lock:
+            if self._guest_host is None:
+                cache = ModuleCache(default_module_directory())
+                self._guest_host = GuestHost(self._host_limits, cache=cache)
+            host = self._guest_host
+            if wasm is None and self._program is not None:
+                return self._program
+        if wasm is not None:
+            return host.compile(wasm)
+        own = self._program_bytes
+        program = host.compile(own if own is not None else default_program())
+        self._program = program
         return program
+
+
+_DEFAULT_POLICY = TenantPolicy()
+
+
+def _check_pool(limits: GuestLimits, host_limits: HostLimits) -> None:
+    if limits.memory_bytes > host_limits.memory_bytes:
+        raise ConfigError("a guest's memory_bytes exceed what the pool reserves for one")
+
+
+def _make_workers(limits: HostLimits) -> tuple[Workers, Workers]:
+    """For what ends by itself, and for tools, of which the policy of each tenant allows some."""
+    share = max(1, limits.worker_threads // 2)
+    return (
+        Workers("worker", limits.worker_threads, share),
+        Workers("tool", limits.tool_threads, limits.tool_threads),
+    )
+
+
+def _forget(engine: Engine, model: StoredModel) -> None:
+    engine.forget_model(model)
+
+
+def _stop(loop: EngineLoop, workers: Workers, tool_workers: Workers, state: StateStore) -> None:
+    loop.close()
+    tool_workers.close(wait_seconds=0.0)
+    workers.close()
+    state.close()

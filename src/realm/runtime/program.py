@@ -1,15 +1,20 @@
 """Guest programs: found, compiled, checked against the contract, ready to be instantiated.
 
-Compiling happens on the caller's thread. Nothing here runs a guest.
+The caller's thread waits for the compiler. Nothing here runs a guest.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import platform
 import sys
+import threading
+import weakref
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from realm.errors import GuestCompileError, GuestLimitError, NotSupportedError
 from realm.runtime import _guest
@@ -21,6 +26,11 @@ from realm.runtime.contract import (
 )
 from realm.runtime.limits import GuestLimits, HostLimits
 
+if TYPE_CHECKING:
+    from realm.runtime.module_cache import ModuleCache
+    from realm.runtime.module_compiler import ModuleCompiler
+
+_CACHE_VERSION = 1  # of what the native layer asks of the engine
 _LIBRARY_NAMES = {"linux": "_libwasmtime.so", "darwin": "_libwasmtime.dylib"}
 _MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
 
@@ -47,51 +57,125 @@ def default_program() -> bytes:
 
 
 class GuestHost:
-    """The engine of a runtime: its pool of guests and its clock."""
+    """The engine of a runtime: its pool of guests and its clock.
 
-    def __init__(self, limits: HostLimits | None = None) -> None:
+    cache: where compiled programs are kept between processes; nowhere when left out.
+    """
+
+    def __init__(
+        self, limits: HostLimits | None = None, *, cache: ModuleCache | None = None
+    ) -> None:
         self.limits = limits if limits is not None else HostLimits()
-        self.native = _guest.Host(
-            str(wasmtime_library()),
-            guest_count=self.limits.guest_count,
-            memory_bytes=self.limits.memory_bytes,
-            table_elements=self.limits.table_elements,
-            stack_bytes=self.limits.stack_bytes,
-            tick_microseconds=self.limits.tick_microseconds,
+        self._cache = cache
+        self._options: dict[str, str | int] = {
+            "library_path": str(wasmtime_library()),
+            "guest_count": self.limits.guest_count,
+            "memory_bytes": self.limits.memory_bytes,
+            "table_elements": self.limits.table_elements,
+            "stack_bytes": self.limits.stack_bytes,
+            "tick_microseconds": self.limits.tick_microseconds,
+        }
+        self.native = _guest.Host(**self._options)  # type: ignore[arg-type]
+        self._compiler: ModuleCompiler | None = None
+        self._lock = threading.Lock()
+        self._programs: weakref.WeakValueDictionary[str, GuestProgram] = (
+            weakref.WeakValueDictionary()
         )
 
     def compile(self, wasm: bytes) -> GuestProgram:
-        """A checked program.
+        """A checked program; equal modules share one. Compiling happens in another process.
 
         Raises GuestCompileError, GuestContractError, or GuestLimitError for a module that asks for
-        more memory, table elements or bytes of code than a guest may have.
+        more memory, table elements or bytes of code than a guest may have, or that takes too much
+        time or memory to compile.
         """
+        name = self._cache_name(wasm)
+        with self._lock:
+            known = self._programs.get(name)
+        if known is not None:
+            return known
+        native, is_new = self._load(name, wasm)
+        numbers = function_numbers(native.imports)
+        is_older = check_exports(native.exports, memory_is_64=native.memory_is_64)
+        native.link(numbers, [HOST_FUNCTIONS[number].signedness for number in numbers])
+        if is_new and self._cache is not None:
+            self._cache.store(name, native.serialize())
+        with self._lock:
+            return self._programs.setdefault(name, GuestProgram(native, is_older))
+
+    def inspect(self, wasm: bytes) -> _guest.Program:
+        """The module as it declares itself, whether it fits the contract or not.
+
+        Raises GuestCompileError, or GuestLimitError as `compile` does.
+        """
+        return self._load(self._cache_name(wasm), wasm)[0]
+
+    def _load(self, name: str, wasm: bytes) -> tuple[_guest.Program, bool]:
+        """The program, and whether it had to be compiled."""
         if len(wasm) > self.limits.program_bytes:
             raise GuestLimitError(
                 f"the program has {len(wasm)} bytes, {self.limits.program_bytes} are allowed"
             )
+        code = self._cache.load(name) if self._cache is not None else None
+        if code is not None:
+            try:
+                return _guest.Program.deserialize(self.native, code), False
+            except (GuestCompileError, GuestLimitError):
+                pass  # of another machine, or of a pool with other bounds: as if it were not there
         try:
-            native = _guest.Program(self.native, wasm)
+            if wasm == default_program():  # ours: no process need be risked for it
+                return _guest.Program(self.native, wasm), True
+            code = self._module_compiler().compile(wasm)
+            return _guest.Program.deserialize(self.native, code), True
         except GuestCompileError as error:
             raise GuestCompileError(" ".join(str(error).split())) from None
         except GuestLimitError as error:
             raise GuestLimitError(" ".join(str(error).split())) from None
-        numbers = function_numbers(native.imports)
-        check_exports(native.exports, memory_is_64=native.memory_is_64)
-        native.link(numbers, [HOST_FUNCTIONS[number].signedness for number in numbers])
-        return GuestProgram(native)
+
+    def _module_compiler(self) -> ModuleCompiler:
+        # Costs milliseconds to import, which a start with a cached program need not pay.
+        from realm.runtime.module_compiler import ModuleCompiler  # noqa: PLC0415
+
+        with self._lock:
+            if self._compiler is None:
+                self._compiler = ModuleCompiler(
+                    self._options,
+                    workers=self.limits.compile_workers,
+                    seconds=self.limits.compile_seconds,
+                    memory_bytes=self.limits.compile_memory_bytes,
+                    program_bytes=self.limits.program_bytes,
+                )
+                weakref.finalize(self, self._compiler.close)
+            return self._compiler
+
+    def _cache_name(self, wasm: bytes) -> str:
+        """Equal for the same program on an engine of the same kind."""
+        library = Path(str(self._options["library_path"])).stat()
+        engine = {**self._options, "guest_count": 0, "pooled": self.native.pooled}
+        identity = [_CACHE_VERSION, engine, library.st_size, library.st_mtime_ns]
+        name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
+        name.update(hashlib.sha256(wasm).digest())
+        return name.hexdigest()
 
 
 class GuestProgram:
     """A compiled program that fits the contract; shared by every guest made from it."""
 
-    def __init__(self, native: _guest.Program) -> None:
+    def __init__(self, native: _guest.Program, is_older: bool) -> None:
         self._native = native
+        self.is_older = is_older
 
-    def start(self, request: bytes, limits: GuestLimits) -> _guest.Guest:
+    def start(
+        self,
+        request: bytes,
+        limits: GuestLimits,
+        older_form: tuple[int, int, int, int] | None = None,
+    ) -> _guest.Guest:
         """A new guest, owned by the calling thread, that will handle this request when polled.
 
-        Raises GuestLimitError when every slot of the pool is taken.
+        older_form: for a program that `is_older`: the prompt's bytes, the options' offset, the
+        model's handle, and how much text it may give. Raises GuestLimitError when every slot of the
+        pool is taken.
         """
         return _guest.Guest(
             self._native,
@@ -101,4 +185,5 @@ class GuestProgram:
             compute_seconds=limits.compute_seconds,
             wall_seconds=limits.wall_seconds,
             abi_version=ABI_VERSION,
+            older_form=older_form,
         )

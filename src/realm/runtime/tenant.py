@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 from realm.config import GenerationOptions, ModelConfig
 from realm.runtime.delivery import Delivery
 from realm.runtime.direct_run import DirectRun
+from realm.runtime.guest_models import GuestModels
 from realm.runtime.guest_run import GuestRun
 from realm.runtime.guest_state import Surroundings
 from realm.runtime.hosted_model import HostedModel, Message
@@ -18,11 +19,17 @@ from realm.runtime.job import Job
 from realm.runtime.limits import GuestLimits
 from realm.runtime.loop import EngineLoop
 from realm.runtime.options import GenerationKeywords, generation_options
+from realm.runtime.policy import TenantPolicy
 from realm.runtime.request import Request, make_request
+from realm.runtime.request_constraint import RequestConstraint
 from realm.runtime.result import GenerationResult
 from realm.runtime.run import Run
+from realm.runtime.services import TenantServices
+from realm.runtime.state_store import StateStore
 from realm.runtime.stream import TokenStream
+from realm.runtime.tenant_record import TenantRecord
 from realm.runtime.timings import Stopwatch
+from realm.runtime.workers import Workers
 from realm.session import InferenceSession
 from realm.session.constraint import Constraint, ConstraintCompiler
 
@@ -38,13 +45,21 @@ _SEED_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class RuntimeParts:
-    """What the tenants of one manager share. program: compiled when a guest first needs it."""
+    """What the tenants of one manager share.
+
+    limits: of guests whose tenant has none of its own. workers, tool_workers: as in
+    TenantServices.
+    """
 
     engine: Engine
     loop: EngineLoop
-    program: Callable[[], GuestProgram]
     now: Callable[[], float]
-    constraints: ConstraintCompiler = field(default_factory=ConstraintCompiler)
+    limits: GuestLimits
+    state: StateStore
+    guest_models: GuestModels
+    workers: Workers
+    tool_workers: Workers
+    constraints: ConstraintCompiler
 
 
 class TenantRuntime:
@@ -54,22 +69,23 @@ class TenantRuntime:
     """
 
     def __init__(
-        self,
-        tenant_id: str,
-        config: ModelConfig,
-        model: HostedModel,
-        *,
-        models: Mapping[str, HostedModel],
-        parts: RuntimeParts,
-        limits: GuestLimits,
+        self, config: ModelConfig, model: HostedModel, *, tenant: TenantRecord, parts: RuntimeParts
     ) -> None:
-        """models: all that the tenant's program may load by name."""
-        self.tenant_id = tenant_id
+        """model: what `config` names; one of those that the tenant may load."""
         self.model_config = config
-        self.limits = limits
+        self._tenant = tenant
         self._model = model
-        self._models = models
         self._parts = parts
+
+    @property
+    def tenant_id(self) -> str:
+        """Whose runtime this is."""
+        return self._tenant.tenant_id
+
+    @property
+    def limits(self) -> GuestLimits:
+        """Of each request from now on."""
+        return self._tenant.policy.guest_limits or self._parts.limits
 
     def generate(
         self,
@@ -123,49 +139,68 @@ class TenantRuntime:
         )
 
     def _submit(self, request: Request, capacity: int | None, direct: bool) -> Job:
-        parts = self._parts
-        stopwatch = Stopwatch(parts.now())
-        delivery = Delivery(capacity, lambda: parts.loop.make_room(job))
+        parts, tenant = self._parts, self._tenant
+        policy = tenant.policy
+        tenant.last_used = parts.now()
+        stopwatch = Stopwatch(tenant.last_used)
+        delivery = Delivery(capacity, lambda: parts.loop.wake(job))
         # Compiled and encoded here, on the caller's thread.
         constraint = parts.constraints.compile(request.model.stored, request.options)
         if direct:
             prompt_token_ids = request.prompt_token_ids()
-            begin = partial(self._begin_direct, request, prompt_token_ids, constraint)
+            begin = partial(self._begin_direct, request, prompt_token_ids, constraint, policy)
         else:
-            begin = partial(self._begin_guest, request, parts.program(), constraint)
-        job = Job(stopwatch, delivery, begin)
+            begin = partial(self._begin_guest, request, tenant.program(), constraint, policy)
+        job = Job(stopwatch, delivery, begin, tenant.account, policy.priority)
         parts.loop.submit(job)
         return job
 
     def _begin_guest(
-        self, request: Request, program: GuestProgram, constraint: Constraint | None, job: Job
+        self,
+        request: Request,
+        program: GuestProgram,
+        constraint: Constraint | None,
+        policy: TenantPolicy,
+        job: Job,
     ) -> Run:
-        parts = self._parts
-
-        def constraint_for(model: HostedModel) -> Constraint | None:
-            if constraint is not None and model.stored is request.model.stored:
-                return constraint.copy()
-            return parts.constraints.compile(model.stored, request.options)
+        parts, tenant = self._parts, self._tenant
 
         def make_session(
-            model: HostedModel, prompt_token_ids: list[int], options: GenerationOptions
+            model: HostedModel,
+            prompt_token_ids: list[int],
+            options: GenerationOptions,
+            constraint: Constraint | None,
         ) -> InferenceSession:
-            return self._make_session(model, prompt_token_ids, options, constraint_for(model))
+            return self._make_session(model, prompt_token_ids, options, constraint, policy)
 
-        sampling = request.options.sampling
+        services = TenantServices(
+            account=tenant.account,
+            state=parts.state,
+            guest_models=parts.guest_models,
+            constraints=parts.constraints,
+            workers=parts.workers,
+            tool_workers=parts.tool_workers,
+            tools=policy.tools,
+            reads_tensors=policy.reads_tensors,
+            priority=policy.priority,
+        )
         surroundings = Surroundings(
             engine=parts.engine,
-            models=self._models,
-            tenant_id=self.tenant_id,
+            models=tenant.models,
+            tenant_id=tenant.tenant_id,
             options=request.options,
-            limits=self.limits,
+            limits=policy.guest_limits or parts.limits,
             put_piece=job.put_piece,
             heard_token=lambda: job.stopwatch.token(parts.now()),
             log=self._log,
             now=parts.now,
-            seed=sampling.seed.to_bytes(_SEED_BYTES, "little"),
+            seed=request.options.sampling.seed.to_bytes(_SEED_BYTES, "little"),
             make_session=make_session,
-            constraint_for=constraint_for,
+            constraint=RequestConstraint(
+                parts.constraints, request.options, request.model, constraint
+            ),
+            services=services,
+            wake=lambda: parts.loop.wake(job),
         )
         return GuestRun(request, program, surroundings, job.stopwatch)
 
@@ -174,9 +209,12 @@ class TenantRuntime:
         request: Request,
         prompt_token_ids: list[int],
         constraint: Constraint | None,
+        policy: TenantPolicy,
         job: Job,
     ) -> Run:
-        session = self._make_session(request.model, prompt_token_ids, request.options, constraint)
+        session = self._make_session(
+            request.model, prompt_token_ids, request.options, constraint, policy
+        )
         return DirectRun(
             request,
             session,
@@ -192,6 +230,7 @@ class TenantRuntime:
         prompt_token_ids: list[int],
         options: GenerationOptions,
         constraint: Constraint | None,
+        policy: TenantPolicy,
     ) -> InferenceSession:
         return InferenceSession(
             self._parts.engine,
@@ -200,7 +239,10 @@ class TenantRuntime:
             options,
             self.tenant_id,
             constraint=constraint,
+            priority=policy.priority,
         )
 
     def _log(self, level: int, text: str) -> None:
-        _GUEST_LOGGER.log(_LOG_LEVELS[level], "%s: %s", self.tenant_id, text)
+        # One call is one line: no program writes what looks like another tenant's.
+        line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+        _GUEST_LOGGER.log(_LOG_LEVELS[level], "%s: %s", self.tenant_id, line)

@@ -144,6 +144,11 @@ class ConstraintCompiler:
             raise ConstraintError(f"{source.name}: {_first_line(matcher)}")
         return Constraint(matcher, end_ids, model.hyperparameters.vocabulary_size)
 
+    def forget(self, model: StoredModel) -> None:
+        """Keep nothing of a model that is no longer stored."""
+        with self._lock:
+            self._tokenizers.pop(model.content_hash, None)
+
     def _tokenizer(self, model: StoredModel) -> LLTokenizer:
         with self._lock:
             if model.content_hash not in self._tokenizers:

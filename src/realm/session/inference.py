@@ -44,8 +44,11 @@ class InferenceSession:
         owner: str,
         *,
         constraint: Constraint | None = None,
+        priority: int = 0,
     ) -> None:
         """Opens a sequence; raises RequestError or ContextLengthError, and then holds none.
+
+        priority: as in `Engine.open`.
 
         constraint: the compiled one of the options, at its beginning and used by this session
         alone; compiled here when it is left out and the options have one (ConstraintError).
@@ -61,7 +64,7 @@ class InferenceSession:
         self._token_ids: list[int] = []
         self._logprobs: list[TokenLogprobs] = []
         self.finish_reason = ""
-        self.sequence = engine.open(model, owner)
+        self.sequence = engine.open(model, owner, priority)
         self._open = True
         try:
             engine.append(self.sequence, prompt_token_ids)

@@ -1,0 +1,66 @@
+"""What a manager keeps of one tenant: policy, account, allowed models, compiled program."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from realm.runtime.account import TenantAccount
+from realm.runtime.hosted_model import HostedModel
+from realm.runtime.policy import TenantPolicy
+
+if TYPE_CHECKING:
+    from realm.runtime.program import GuestProgram
+
+
+class TenantRecord:
+    """Any thread may use it. models: what the tenant's programs may load, by name.
+
+    last_used: seconds of the manager's clock. compile: the program of these bytes, or the
+    manager's own for None.
+    """
+
+    def __init__(
+        self,
+        tenant_id: str,
+        policy: TenantPolicy,
+        compile_program: Callable[[bytes | None], GuestProgram],
+        now: float,
+    ) -> None:
+        self.tenant_id = tenant_id
+        self.account = TenantAccount(tenant_id, policy.limits)
+        self.models: dict[str, HostedModel] = {}
+        self.last_used = now
+        self._policy = policy
+        self._compile = compile_program
+        self._lock = threading.Lock()
+        self._program: GuestProgram | None = None
+
+    @property
+    def policy(self) -> TenantPolicy:
+        """What holds for requests from now on."""
+        return self._policy
+
+    def program(self) -> GuestProgram:
+        """The tenant's program, compiled when it is first needed. Raises GuestError's kinds."""
+        program = self._program
+        if program is None:
+            with self._lock:
+                if self._program is None:
+                    self._program = self._compile(self._policy.program)
+                program = self._program
+        return program
+
+    def set_policy(self, policy: TenantPolicy) -> None:
+        """Raises GuestError's kinds for its program; then nothing has changed."""
+        with self._lock:
+            program = None if policy.program is None else self._compile(policy.program)
+            self._policy = policy
+            self._program = program
+            self.account.limits = policy.limits
+
+    def let_go(self) -> None:
+        """Keeps no more of an idle tenant than it takes to serve it again."""
+        with self._lock:
+            self._program = None
