@@ -1,0 +1,111 @@
+"""An adapter as a GGUF file, as llama.cpp's converter writes it.
+
+Its rows stand in the order of the base's GGUF file already. Every tensor is copied out before the
+file is closed.
+
+Source of keys and names: `convert_lora_to_gguf.py` and `llama-adapter.cpp` in llama.cpp.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from realm.errors import (
+    AdapterFormatError,
+    AdapterKindError,
+    AdapterMismatchError,
+    AdapterOpenError,
+    GGUFError,
+    GGUFOpenError,
+)
+from realm.gguf import GGUFFile, TensorInfo, open_gguf
+from realm.kernels.dequantize import MEANINGS, dequantize
+from realm.lora.adapter import Adapter, Floats
+from realm.lora.assemble import Pair, assemble, check_pairs
+from realm.lora.base import EMBEDDING_NAME, AdapterBase
+from realm.lora.document import at_tensor, shown
+from realm.lora.names import is_product
+
+_SIDES = (".lora_a", ".lora_b")
+_INVOCATION_TOKENS = "adapter.alora.invocation_tokens"
+
+
+def load_gguf_adapter(path: Path, base: AdapterBase) -> Adapter:
+    """The adapter in this file. Raises an AdapterError that names the file and the tensor."""
+    try:
+        with open_gguf(path) as file:
+            return _load(file, base)
+    except GGUFOpenError as reason:
+        raise AdapterOpenError(str(reason)) from reason
+    except GGUFError as reason:
+        raise AdapterFormatError(str(reason)) from reason
+
+
+def _load(file: GGUFFile, base: AdapterBase) -> Adapter:
+    place = str(file.path)
+    _check_metadata(file, base)
+    alpha = file.get("adapter.lora.alpha", float, 0.0)
+    pairs = _pair_up(file, base, alpha, place)
+    check_pairs(pairs, base, place)
+
+    def read(name: str, out: Floats) -> None:
+        info = file.tensors[name]
+        values = dequantize(file.tensor_data(name), info.block_type, info.shape)
+        out[:] = values.T if _is_turned(name) else values
+
+    return assemble(pairs, base, read, place=place, interleave=False)
+
+
+def _check_metadata(file: GGUFFile, base: AdapterBase) -> None:
+    kind = file.get("general.type", str, "model")
+    if kind != "adapter":
+        raise AdapterKindError(f"{file.path}: general.type is {shown(kind)}, not 'adapter'")
+    kind = file.require("adapter.type", str)
+    if kind != "lora":
+        raise AdapterKindError(f"{file.path}: adapter.type is {shown(kind)}, not 'lora'")
+    architecture = file.require("general.architecture", str)
+    if architecture != base.architecture:
+        text = f"made for {shown(architecture)}, and the base is {base.architecture!r}"
+        raise AdapterMismatchError(f"{file.path}: {text}")
+    if _INVOCATION_TOKENS in file.metadata:
+        raise AdapterKindError(f"{file.path}: {_INVOCATION_TOKENS}: activated LoRA is not offered")
+
+
+def _pair_up(file: GGUFFile, base: AdapterBase, alpha: float, place: str) -> list[Pair]:
+    products: dict[str, dict[str, TensorInfo]] = {}
+    for info in file.tensors.values():
+        name, side = info.name[:-7], info.name[-7:]
+        if side not in _SIDES:
+            if info.name.endswith((".weight", ".bias")):
+                why = "whole weights beside the factors are not offered"
+                raise AdapterKindError(f"{at_tensor(place, info.name)}: {why}")
+            raise AdapterFormatError(f"{at_tensor(place, info.name)}: not a factor")
+        if not is_product(name, base):
+            raise AdapterMismatchError(
+                f"{at_tensor(place, info.name)}: the base ({base.architecture}, "
+                f"{base.layer_count} layers) has no product {shown(name)}"
+            )
+        if info.block_type not in MEANINGS:
+            raise AdapterKindError(
+                f"{at_tensor(place, info.name)}: {info.block_type.name} cannot be read"
+            )
+        products.setdefault(name, {})[side] = info
+    pairs = []
+    for name, sides in products.items():
+        if len(sides) < 2:
+            (one,) = sides.values()
+            missing = _SIDES[_SIDES[0] in sides]
+            text = f"{shown(name + missing)} is not in the file"
+            raise AdapterFormatError(f"{place}: tensor {shown(one.name)}: {text}")
+        a, b = (sides[side] for side in _SIDES)
+        a_shape = tuple(reversed(a.shape)) if _is_turned(a.name) else a.shape
+        rank = b.shape[-1] if b.shape else 0
+        # As llama.cpp: without an alpha the factors stand as they are.
+        scale = alpha / rank if alpha and rank else 1.0
+        pairs.append(Pair(name, a.name, b.name, a_shape, b.shape, scale))
+    return pairs
+
+
+def _is_turned(name: str) -> bool:
+    """The embedding's A is stored by token: [vocabulary, rank]."""
+    return name == EMBEDDING_NAME + _SIDES[0]
