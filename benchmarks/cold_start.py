@@ -9,7 +9,6 @@ first byte of the answer arrives. Peak memory is the kernel's figure for that pr
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -17,11 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-import machine
+import results
 
 from realm.catalog import Catalog
-
-HERE = Path(__file__).resolve().parent
 
 
 def measure_once(model: Path, threads: int) -> tuple[float, float, int]:
@@ -50,13 +47,13 @@ def main() -> int:
     """Measure, print, write the JSON."""
     arguments = _parse()
     model = Catalog().obtain(arguments.model)
+    head = results.begin()
     measure_once(model, arguments.threads)  # fills the file cache
     runs = [measure_once(model, arguments.threads) for _ in range(arguments.runs)]
     first = [run[0] for run in runs]
     size_bytes = model.stat().st_size
     peak = max(run[2] for run in runs)
-    document = {
-        "machine": machine.describe(),
+    facts = {
         "model": {"file": model.name, "size_bytes": size_bytes},
         "threads": arguments.threads,
         "first_token_seconds": {
@@ -71,10 +68,8 @@ def main() -> int:
         f"{min(first):.3f}-{max(first):.3f}); peak memory {peak / 1e6:.1f} MB, "
         f"{(peak - size_bytes) / 1e6:+.1f} MB against the file of {size_bytes / 1e6:.1f} MB"
     )
-    output = arguments.output or HERE / "results" / "local" / "cold-start.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    print(f"written: {output}")
+    written = results.write(head | facts, f"cold-start-{model.stem}", arguments.output)
+    print(f"written: {written}")
     return 0
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import peers
 import process
+
+PROBE_MEGABYTES = 512  # well past any cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,30 @@ CASES = (
 )
 
 
-def run_realm(case: Case, model: Path, threads: int, repeats: int, *, direct: bool) -> Figure:
-    """`realm bench` of this interpreter's environment."""
+def run_realm(
+    case: Case,
+    model: Path,
+    threads: int,
+    repeats: int,
+    *,
+    direct: bool = False,
+    cores: Sequence[int] | None = None,
+) -> Figure:
+    """`realm bench` of this interpreter's environment. cores: the only ones it may run on."""
+    document = bench(case, model, threads, repeats, direct=direct, cores=cores)
+    return Figure(document["tokens_per_second"], document["peak_rss_bytes"])
+
+
+def bench(
+    case: Case,
+    model: Path,
+    threads: int,
+    repeats: int,
+    *,
+    direct: bool = False,
+    cores: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """The whole answer of `realm bench --json`."""
     command = [sys.executable, "-m", "realm.cli.main", "bench"]
     command += ["decode" if case.tokens else "prefill", "--model", str(model), "--json"]
     command += ["--threads", str(threads), "--prompt-tokens", str(case.prompt_tokens)]
@@ -47,8 +73,20 @@ def run_realm(case: Case, model: Path, threads: int, repeats: int, *, direct: bo
         command += ["--tokens", str(case.tokens), "--batch", str(case.batch)]
     if direct:
         command.append("--direct")
-    document = json.loads(process.run(command).stdout)
-    return Figure(document["tokens_per_second"], document["peak_rss_bytes"])
+    return json.loads(process.run(command, cores=cores).stdout)
+
+
+def bytes_per_step(model: Path) -> int:
+    """Bytes of weights that one step of Realm reads, as packed."""
+    shortest = Case("", 1, 1, 2)
+    return bench(shortest, model, 1, 1, direct=True)["roofline"]["bytes_per_step"]
+
+
+def run_bandwidth(program: Path, step_bytes: int, threads: int) -> Figure:
+    """The steps a second that memory allows when each reads the weights once."""
+    finished = process.run([str(program), str(threads), str(PROBE_MEGABYTES)])
+    rate = json.loads(finished.stdout)["read_bytes_per_second"]
+    return Figure(rate / step_bytes, finished.peak_rss_bytes)
 
 
 def run_llama_cpp(

