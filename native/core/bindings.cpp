@@ -15,6 +15,7 @@ void refuse(const std::string& message) {
 NB_MODULE(_native, module) {
   module.doc() = "Native core: kernels, thread team, transformer step, sampler.";
   realm::bind_transformer(module);
+  realm::bind_adapter(module);
   realm::bind_kernels(module);
   realm::bind_machine(module);
 }

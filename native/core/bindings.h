@@ -21,6 +21,7 @@ inline void require(bool condition, const char* message) {
 }
 
 void bind_transformer(nanobind::module_& module);
+void bind_adapter(nanobind::module_& module);
 void bind_kernels(nanobind::module_& module);
 void bind_machine(nanobind::module_& module);
 

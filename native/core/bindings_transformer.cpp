@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "bindings.h"
+#include "bindings_adapter.h"
 #include "bindings_draws.h"
 #include "transformer.h"
 
@@ -124,7 +125,8 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     std::optional<Array<float, nb::ndim<2>>> hidden_out, std::optional<Int32s> bias_tokens,
     std::optional<Vector> bias_values, std::optional<Array<const uint32_t, nb::ndim<2>>> allowed,
     std::optional<Array<float, nb::ndim<2>>> logprobs,
-    std::optional<Array<int32_t, nb::ndim<2>>> logprob_tokens) {
+    std::optional<Array<int32_t, nb::ndim<2>>> logprob_tokens, const std::vector<const Adapter*>& adapters,
+    std::optional<Array<const int32_t, nb::ndim<2>>> adapter_runs, std::optional<Vector> adapter_weights) {
   StepInput input;
   require(tokens.has_value() != hidden.has_value(), "a step takes tokens or hidden states");
   const int layer_count = static_cast<int>(model.layers_.size());
@@ -168,6 +170,7 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
   read_draws({sampling_floats, sampling_integers, history, bias_tokens, bias_values, allowed, logprobs,
               logprob_tokens},
              model.shape_.vocabulary, input);
+  read_adapters({adapters, adapter_runs, adapter_weights}, model, input);
   const size_t outputs = input.logit_rows.size();
   auto* sampled = new int32_t[outputs + 1];
   nb::capsule owner(sampled, [](void* p) noexcept { delete[] static_cast<int32_t*>(p); });
@@ -294,7 +297,9 @@ void bind_transformer(nb::module_& module) {
            "page_table"_a, "segments"_a, "layer_begin"_a, "layer_end"_a, "logit_rows"_a,
            "sampling_floats"_a = nb::none(), "sampling_integers"_a = nb::none(), "history"_a = nb::none(),
            "hidden_out"_a = nb::none(), "bias_tokens"_a = nb::none(), "bias_values"_a = nb::none(),
-           "allowed"_a = nb::none(), "logprobs"_a = nb::none(), "logprob_tokens"_a = nb::none())
+           "allowed"_a = nb::none(), "logprobs"_a = nb::none(), "logprob_tokens"_a = nb::none(),
+           "adapters"_a = std::vector<const Adapter*>(), "adapter_runs"_a = nb::none(),
+           "adapter_weights"_a = nb::none())
       .def("logits", &logits, "begin"_a, "end"_a)
       .def_prop_ro(
           "final_norm",

@@ -226,7 +226,7 @@ Arena::~Arena() {
 uint8_t* Arena::allocate(size_t bytes) {
   bytes = (bytes + 63) / 64 * 64;
   if (pieces_.empty() || pieces_.back().size - pieces_.back().used < bytes) {
-    const size_t size = std::max<size_t>(bytes, size_t{256} << 20);
+    const size_t size = std::max(bytes, piece_bytes_);
     void* base =
         mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) throw std::bad_alloc();

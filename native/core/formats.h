@@ -87,7 +87,10 @@ struct PackedMatrix {
 // Memory that weights live in: reserved in large pieces, handed out in order, freed together.
 class Arena {
  public:
+  explicit Arena(size_t piece_bytes = size_t{256} << 20) : piece_bytes_(piece_bytes) {}
   ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
   uint8_t* allocate(size_t bytes);  // 64-byte aligned, zero filled
   size_t used() const { return used_; }
 
@@ -96,6 +99,7 @@ class Arena {
     uint8_t* base;
     size_t size, used;
   };
+  const size_t piece_bytes_;
   std::vector<Piece> pieces_;
   size_t used_ = 0;
 };

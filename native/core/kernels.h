@@ -14,12 +14,15 @@ constexpr int kMaximaBlock = 64;  // values that block_maxima looks at together
 constexpr int kMaxQueries = 12;   // queries that share one pass over a page
 constexpr int kTileQueries = 64;  // queries of all heads of a tile
 
-// Activations of `rows` rows as every product reads them; quants come in blocks of eight rows.
+// Activations as every product reads them, and which of their rows it is about; quants come in blocks of
+// eight rows.
 struct Activations {
-  const float* values;  // [rows][value_stride]
+  const float* values;  // [row][value_stride]
   ptrdiff_t value_stride;
-  const ActivationBlock* blocks;  // [ceil(rows / 8)][columns / 32]
-  int rows;
+  const ActivationBlock* blocks;  // [row / 8][columns / 32]
+  int rows;                       // rows first .. first + rows - 1
+  int first = 0;
+  int end() const { return first + rows; }
 };
 
 // Queries of one sequence, query_count for each of `heads` neighbouring key/value heads. In a page the

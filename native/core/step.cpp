@@ -1,9 +1,7 @@
 #include "step.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 
 namespace realm {
@@ -41,6 +39,7 @@ Step::Step(Transformer& model, const StepInput& input, CachePool& pool, Team& te
   model.thread_scratch_.reserve(scratch_bytes_ * static_cast<size_t>(team.size()));
   model.sampler_scratch_.resize(static_cast<size_t>(team.size()));
   plan_attention();
+  plan_adapters();
 }
 
 void Step::work(int thread) {
@@ -67,6 +66,7 @@ void Step::begin_rows(int begin, int end) const {
     } else {
       std::memcpy(to, input_.hidden + static_cast<size_t>(r) * hidden_, hidden_ * sizeof(float));
     }
+    if (input_.tokens) add_embedding(r, to);
     if (input_.layer_begin == input_.layer_end) continue;
     float* angle = row(angles_, r, angle_columns_);
     const double position = position_of(r);
@@ -89,14 +89,16 @@ void Step::begin_rows(int begin, int end) const {
 }
 
 void Step::project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
-                   size_t stride, bool accumulate) const {
+                   size_t stride, bool accumulate, const std::vector<AdapterRun>& runs, int layer,
+                   AdapterInput input) const {
   const int width = unit_groups(x.rows);
-  for_slabs(
-      range, thread, (matrix.groups + width - 1) / width, x.rows, [&](int begin, int end, const Slab& slab) {
-        kernels_.product(matrix, width * begin, std::min(width * end, matrix.groups),
-                         slab_of(x, slab, static_cast<size_t>(matrix.columns)), row(out, slab.first, stride),
-                         static_cast<ptrdiff_t>(stride), accumulate, scratch(thread));
-      });
+  for_slabs(range, thread, (matrix.groups + width - 1) / width, x.rows,
+            [&](int begin, int end, const Slab& slab) {
+              const int first = width * begin, last = std::min(width * end, matrix.groups);
+              kernels_.product(matrix, first, last, rows_of(x, slab.first, slab.rows), out,
+                               static_cast<ptrdiff_t>(stride), accumulate, scratch(thread));
+              expand(runs, layer, input, slab, first * kGroupRows, last * kGroupRows, out, stride);
+            });
 }
 
 void Step::add_branch(const std::vector<float>& post, int index) const {
@@ -118,21 +120,24 @@ void Step::norm_rows(const std::vector<float>& weight, const std::vector<float>*
   }
 }
 
-void Step::gate_columns(const LayerWeights& layer, int block, const Activations& x, const Slab& slab,
-                        int thread) const {
-  float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_) - kSlabRows * 64;
+void Step::gate_columns(const LayerWeights& layer, int index, int block, const Activations& x,
+                        const Slab& slab, int thread) const {
+  // As if the scratch held every row and every column of both.
+  const ptrdiff_t shift = static_cast<ptrdiff_t>(block + slab.first) * 32;
+  float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_) - kSlabRows * 64 - shift;
   float* ups = gates + kSlabRows * 32;
-  const ptrdiff_t shift = static_cast<ptrdiff_t>(block) * 32;
-  kernels_.product(layer.gate, 2 * block, 2 * block + 2, x, gates - shift, 32, false, scratch(thread));
-  kernels_.product(layer.up, 2 * block, 2 * block + 2, x, ups - shift, 32, false, scratch(thread));
+  const int first = block * kBlockColumns, last = first + kBlockColumns, ffn = shape_.ffn;
+  kernels_.product(layer.gate, 2 * block, 2 * block + 2, x, gates, 32, false, scratch(thread));
+  kernels_.product(layer.up, 2 * block, 2 * block + 2, x, ups, 32, false, scratch(thread));
+  expand(adapter_runs_, index, AdapterInput::kFfnInput, slab, first, last, gates, 32);
+  expand(adapter_runs_, index, AdapterInput::kFfnInput, slab, ffn + first, ffn + last, ups - ffn, 32);
   const size_t per_tile = ffn_columns_ / kBlockColumns;
-  const bool quantized = is_quantized(layer.down.form);
-  for (int at = 0; at < slab.rows; at++) {
-    const int r = slab.first + at;
-    float* gated = gates + at * 32;
-    float* out = quantized ? gated : row(ffn_, r, ffn_columns_) + shift;
-    kernels_.gate(shape_.gate, gated, ups + at * 32, 32, out);
-    if (quantized)
+  const bool quantized = is_quantized(layer.down.form), adapted = !adapter_runs_.empty();
+  for (int r = slab.first; r < slab.first + slab.rows; r++) {
+    float* gated = gates + first + static_cast<ptrdiff_t>(r) * 32;
+    float* out = quantized && !adapted ? gated : row(ffn_, r, ffn_columns_) + first;
+    kernels_.gate(shape_.gate, gated, ups + first + static_cast<ptrdiff_t>(r) * 32, 32, out);
+    if (quantized || adapted)
       kernels_.quantize_row(
           out, kBlockColumns,
           ffn_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + static_cast<size_t>(block),
@@ -140,64 +145,44 @@ void Step::gate_columns(const LayerWeights& layer, int block, const Activations&
   }
 }
 
-static double spent[16];
-static long layers_done;
-#define MARK(i)                                                      \
-  if (thread == 0) {                                                 \
-    auto now_ = std::chrono::steady_clock::now();                    \
-    spent[i] += std::chrono::duration<double>(now_ - mark_).count(); \
-    mark_ = now_;                                                    \
-  }
 void Step::run_layer(const LayerWeights& layer, int index, int range, int thread) const {
   const int rows = input_.rows;
-  auto mark_ = std::chrono::steady_clock::now();
   const bool branch = has_branch(layer.post_attention_norm);
   const std::vector<float>* before =
       index > input_.layer_begin ? &model_.layers_[static_cast<size_t>(index - 1)].post_ffn_norm : nullptr;
   team_.for_range(range + 0, thread, rows,
                   [&](int begin, int end) { norm_rows(layer.attention_norm, before, begin, end); });
-  MARK(0) team_.barrier();
-  MARK(1)
+  team_.barrier();
   const Activations normed = activations(normed_, normed_blocks_, hidden_, rows);
-  project_stacked(layer.qkv, range + 1, thread, normed);
-  MARK(2) team_.barrier();
-  MARK(3)
+  shrink(adapter_runs_, index, AdapterInput::kAttentionInput, normed, range + 10, thread);
+  project_stacked(layer.qkv, index, range + 1, thread, normed);
+  team_.barrier();
   run_attention(layer, index, range + 2, thread);
-  MARK(12)
-  project(layer.output, range + 6, thread, activations(attended_, attended_blocks_, attended_columns_, rows),
-          branch ? branch_ : x_, hidden_, !branch);
-  MARK(4) team_.barrier();
-  MARK(5)
+  const Activations attended = activations(attended_, attended_blocks_, attended_columns_, rows);
+  shrink(adapter_runs_, index, AdapterInput::kAttentionOutput, attended, range + 11, thread);
+  project(layer.output, range + 6, thread, attended, branch ? branch_ : x_, hidden_, !branch, adapter_runs_,
+          index, AdapterInput::kAttentionOutput);
+  team_.barrier();
   team_.for_range(range + 7, thread, rows, [&](int begin, int end) {
     norm_rows(layer.ffn_norm, &layer.post_attention_norm, begin, end);
   });
-  MARK(6) team_.barrier();
-  MARK(7)
+  team_.barrier();
+  shrink(adapter_runs_, index, AdapterInput::kFfnInput, normed, range + 12, thread);
   for_slabs(range + 8, thread, static_cast<int>(ffn_columns_ / kBlockColumns), rows,
             [&](int begin, int end, const Slab& slab) {
-              const Activations x = slab_of(normed, slab, hidden_);
-              for (int b = begin; b < end; b++) gate_columns(layer, b, x, slab, thread);
+              const Activations x = rows_of(normed, slab.first, slab.rows);
+              for (int b = begin; b < end; b++) gate_columns(layer, index, b, x, slab, thread);
             });
-  MARK(8) team_.barrier();
-  MARK(9)
+  team_.barrier();
   const bool ffn_branch = has_branch(layer.post_ffn_norm);
-  project(layer.down, range + 9, thread, activations(ffn_, ffn_blocks_, ffn_columns_, rows),
-          ffn_branch ? branch_ : x_, hidden_, !ffn_branch);
-  MARK(10) team_.barrier();
-  MARK(11)
+  const Activations gated = activations(ffn_, ffn_blocks_, ffn_columns_, rows);
+  shrink(adapter_runs_, index, AdapterInput::kFfnOutput, gated, range + 13, thread);
+  project(layer.down, range + 9, thread, gated, ffn_branch ? branch_ : x_, hidden_, !ffn_branch,
+          adapter_runs_, index, AdapterInput::kFfnOutput);
+  team_.barrier();
   if (ffn_branch && index + 1 == input_.layer_end) {
     if (thread == 0) finish_branch(layer);
-    MARK(12) team_.barrier();
-    MARK(13)
-  }
-  if (thread == 0 && ++layers_done % 3000 == 0) {
-    fprintf(stderr,
-            "norm %.1f+%.1f qkv %.1f+%.1f att %.1f out %.1f+%.1f norm "
-            "%.1f+%.1f gate %.1f+%.1f down %.1f+%.1f us/layer\n",
-            spent[0] / 3e-3, spent[1] / 3e-3, spent[2] / 3e-3, spent[3] / 3e-3, spent[12] / 3e-3,
-            spent[4] / 3e-3, spent[5] / 3e-3, spent[6] / 3e-3, spent[7] / 3e-3, spent[8] / 3e-3,
-            spent[9] / 3e-3, spent[10] / 3e-3, spent[11] / 3e-3);
-    for (double& d : spent) d = 0;
+    team_.barrier();
   }
 }
 
@@ -205,22 +190,23 @@ void Step::finish_branch(const LayerWeights& layer) const {
   for (int r = 0; r < input_.rows; r++) add_branch(layer.post_ffn_norm, r);
 }
 
-void Step::project_stacked(const std::vector<PackedMatrix>& parts, int range, int thread,
+void Step::project_stacked(const std::vector<PackedMatrix>& parts, int layer, int range, int thread,
                            const Activations& x) const {
   int groups = 0;
   for (const PackedMatrix& part : parts) groups += part.groups;
   const int width = unit_groups(x.rows);
   for_slabs(range, thread, (groups + width - 1) / width, x.rows, [&](int begin, int end, const Slab& slab) {
-    const Activations of_slab = slab_of(x, slab, hidden_);
+    const Activations of_slab = rows_of(x, slab.first, slab.rows);
     int first = 0;
     for (const PackedMatrix& part : parts) {
       const int from = std::max(width * begin - first, 0), to = std::min(width * end - first, part.groups);
       if (from < to)
-        kernels_.product(part, from, to, of_slab,
-                         row(qkv_, slab.first, qkv_columns_) + static_cast<ptrdiff_t>(first) * kGroupRows,
+        kernels_.product(part, from, to, of_slab, qkv_ + static_cast<ptrdiff_t>(first) * kGroupRows,
                          static_cast<ptrdiff_t>(qkv_columns_), false, scratch(thread));
       first += part.groups;
     }
+    expand(adapter_runs_, layer, AdapterInput::kAttentionInput, slab, width * begin * kGroupRows,
+           width * end * kGroupRows, qkv_, qkv_columns_);
   });
 }
 
@@ -237,8 +223,10 @@ void Step::run_head(int range, int thread) const {
   team_.barrier();
   const size_t stride = static_cast<size_t>(model_.logit_stride());
   float* logits = model_.logits_.data();
-  project(model_.head_, range + 1, thread, activations(output_normed_, output_blocks_, hidden_, outputs),
-          logits, stride, false);
+  const Activations outputs_normed = activations(output_normed_, output_blocks_, hidden_, outputs);
+  shrink(output_runs_, 0, AdapterInput::kHead, outputs_normed, range + 3, thread);
+  project(model_.head_, range + 1, thread, outputs_normed, logits, stride, false, output_runs_, 0,
+          AdapterInput::kHead);
   team_.barrier();
   team_.for_range(range + 2, thread, outputs, [&](int begin, int end) {
     for (int o = begin; o < end; o++) {

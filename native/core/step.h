@@ -12,9 +12,9 @@ class Step {
  public:
   Step(Transformer& model, const StepInput& input, CachePool& pool, Team& team);
 
-  static constexpr int kRangesPerLayer = 10;
+  static constexpr int kRangesPerLayer = 14;
   static constexpr int kSlabRows = 64;  // a multiple of kTileRows
-  int range_count() const { return kRangesPerLayer * (input_.layer_end - input_.layer_begin) + 5; }
+  int range_count() const { return kRangesPerLayer * (input_.layer_end - input_.layer_begin) + 6; }
 
   // What one thread of the team does, from the first phase to the last.
   void work(int thread);
@@ -96,16 +96,15 @@ class Step {
       }
     });
   }
-  static Activations slab_of(const Activations& x, const Slab& slab, size_t columns) {
-    const ptrdiff_t per_tile = static_cast<ptrdiff_t>(columns / kBlockColumns);
-    return {x.values + slab.first * x.value_stride, x.value_stride,
-            x.blocks + slab.first / kTileRows * per_tile, slab.rows};
+  static Activations rows_of(const Activations& x, int first, int rows) {
+    return {x.values, x.value_stride, x.blocks, rows, first};
   }
 
   // Groups of a matrix that one thread takes at a time: many rows share what two groups have in common.
   static int unit_groups(int rows) { return rows > 1 ? 2 : 1; }
   void project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
-               size_t stride, bool accumulate) const;
+               size_t stride, bool accumulate, const std::vector<AdapterRun>& runs, int layer,
+               AdapterInput input) const;
 
   // Whether a part's product waits in the branch buffer for a norm or a scale, instead of going to x.
   bool has_branch(const std::vector<float>& post) const {
@@ -119,7 +118,7 @@ class Step {
 
   // 32 columns of gate and up for a slab of rows, their product, quantised: one block of the down
   // projection's input.
-  void gate_columns(const LayerWeights& layer, int block, const Activations& x, const Slab& slab,
+  void gate_columns(const LayerWeights& layer, int index, int block, const Activations& x, const Slab& slab,
                     int thread) const;
 
   void run_layer(const LayerWeights& layer, int index, int range, int thread) const;
@@ -127,12 +126,26 @@ class Step {
   // The residual addition that the next layer's norm would have made.
   void finish_branch(const LayerWeights& layer) const;
 
-  void project_stacked(const std::vector<PackedMatrix>& parts, int range, int thread,
+  void project_stacked(const std::vector<PackedMatrix>& parts, int layer, int range, int thread,
                        const Activations& x) const;
 
   void quantize_heads(const AttentionTask& task) const;
 
   void run_head(int range, int thread) const;
+
+  // ---- Adapters (step_adapters.cpp): B (A x) is added to what a product gave. ----
+
+  void plan_adapters();
+  // A x of every row that has an adapter there; ends with a barrier when there are any.
+  void shrink(const std::vector<AdapterRun>& runs, int layer, AdapterInput input, const Activations& x,
+              int range, int thread) const;
+  // Outputs begin .. end - 1 of a slab's rows; out[row * stride + output].
+  void expand(const std::vector<AdapterRun>& runs, int layer, AdapterInput input, const Slab& slab, int begin,
+              int end, float* out, size_t stride) const;
+  void add_embedding(int index, float* to) const;
+  float* shrunk(const AdapterRun& run) const {
+    return shrunk_ + static_cast<size_t>(run.slot) * shrunk_rows_ * shrunk_columns_;
+  }
 
   Transformer& model_;
   const TransformerShape& shape_;
@@ -148,6 +161,9 @@ class Step {
   bool single_rows_ = true, tasks_are_whole_ = true;
   int span_count_ = 1;  // more than 1: threads share the spans of a task
   float* span_partials_ = nullptr;
+  std::vector<AdapterRun> adapter_runs_, output_runs_;  // none crosses a slab; output_runs_: rows of the head
+  float* shrunk_ = nullptr;                             // [slot][row][shrunk_columns_]
+  size_t shrunk_rows_ = 0, shrunk_columns_ = 0;
 };
 
 }  // namespace realm

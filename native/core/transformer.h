@@ -7,6 +7,7 @@
 #include <new>
 #include <vector>
 
+#include "adapter.h"
 #include "cache_pool.h"
 #include "kernels.h"
 #include "sampler.h"
@@ -58,6 +59,7 @@ struct StepInput {
   int layer_begin = 0, layer_end = 0;
   std::vector<int32_t> logit_rows;    // rows whose logits are wanted
   std::vector<SamplingRow> sampling;  // one for each of logit_rows, or none at all
+  std::vector<AdapterRun> adapters;   // in the order in which a row's adapters are added
   int32_t* sampled = nullptr;         // [logit_rows]
 };
 
@@ -76,6 +78,10 @@ class Transformer {
   size_t page_bytes() const { return layers_.size() * layer_cache_bytes(); }
   size_t layer_cache_bytes() const {
     return static_cast<size_t>(shape_.kv_heads) * static_cast<size_t>(shape_.head_dim) * kPageTokens * 2 * 2;
+  }
+  AdapterShape adapter_shape() const {
+    return {static_cast<int>(layers_.size()),  shape_.hidden, shape_.heads * shape_.head_dim,
+            shape_.kv_heads * shape_.head_dim, shape_.ffn,    shape_.vocabulary};
   }
   // Logits of the last step, [row of logit_rows][logit_stride].
   const float* logits() const { return logits_.data(); }
@@ -103,7 +109,8 @@ class Transformer {
     T* data_ = nullptr;
     size_t count_ = 0;
   };
-  Buffer<float> x_, normed_, qkv_, attended_, ffn_, branch_, logits_, output_normed_, angles_, span_partials_;
+  Buffer<float> x_, normed_, qkv_, attended_, ffn_, branch_, logits_, output_normed_, angles_, span_partials_,
+      shrunk_;
   Buffer<ActivationBlock> normed_blocks_, attended_blocks_, ffn_blocks_, output_blocks_;
   Buffer<uint8_t> thread_scratch_;
   std::vector<SamplerScratch> sampler_scratch_;
