@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gguf.quants import quantize
+from tests.oracle.block_encoders import encode
 
 import gguf
 
@@ -28,6 +28,9 @@ class TinyModel:
     head_block_type: str = "Q8_0"
     window: int = 40
     head_size: int = HEAD_SIZE
+    hidden: int = HIDDEN
+    heads: int = HEADS
+    feed_forward: int = FEED_FORWARD
 
     def write(self, path: Path) -> Path:
         """Write the file; the same weights for the same fields."""
@@ -44,9 +47,9 @@ class TinyModel:
     def _write_metadata(self, writer: gguf.GGUFWriter) -> None:
         writer.add_block_count(LAYERS)
         writer.add_context_length(1024)
-        writer.add_embedding_length(HIDDEN)
-        writer.add_feed_forward_length(FEED_FORWARD)
-        writer.add_head_count(HEADS)
+        writer.add_embedding_length(self.hidden)
+        writer.add_feed_forward_length(self.feed_forward)
+        writer.add_head_count(self.heads)
         writer.add_head_count_kv(KV_HEADS)
         writer.add_key_length(self.head_size)
         writer.add_layer_norm_rms_eps(1e-5)
@@ -56,28 +59,29 @@ class TinyModel:
         add_byte_vocabulary(writer, VOCABULARY)
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        queries, cached = HEADS * self.head_size, KV_HEADS * self.head_size
+        hidden, ffn = self.hidden, self.feed_forward
+        queries, cached = self.heads * self.head_size, KV_HEADS * self.head_size
         shapes: dict[str, tuple[int, ...]] = {
-            "token_embd.weight": (VOCABULARY, HIDDEN),
-            "output_norm.weight": (HIDDEN,),
+            "token_embd.weight": (VOCABULARY, hidden),
+            "output_norm.weight": (hidden,),
         }
         for index in range(LAYERS):
             layer = f"blk.{index}."
             shapes |= {
-                layer + "attn_norm.weight": (HIDDEN,),
-                layer + "attn_q.weight": (queries, HIDDEN),
-                layer + "attn_k.weight": (cached, HIDDEN),
-                layer + "attn_v.weight": (cached, HIDDEN),
-                layer + "attn_output.weight": (HIDDEN, queries),
-                layer + "ffn_norm.weight": (HIDDEN,),
-                layer + "ffn_gate.weight": (FEED_FORWARD, HIDDEN),
-                layer + "ffn_up.weight": (FEED_FORWARD, HIDDEN),
-                layer + "ffn_down.weight": (HIDDEN, FEED_FORWARD),
+                layer + "attn_norm.weight": (hidden,),
+                layer + "attn_q.weight": (queries, hidden),
+                layer + "attn_k.weight": (cached, hidden),
+                layer + "attn_v.weight": (cached, hidden),
+                layer + "attn_output.weight": (hidden, queries),
+                layer + "ffn_norm.weight": (hidden,),
+                layer + "ffn_gate.weight": (ffn, hidden),
+                layer + "ffn_up.weight": (ffn, hidden),
+                layer + "ffn_down.weight": (hidden, ffn),
             }
             if self.architecture == "gemma3":
                 shapes |= {
-                    layer + "post_attention_norm.weight": (HIDDEN,),
-                    layer + "post_ffw_norm.weight": (HIDDEN,),
+                    layer + "post_attention_norm.weight": (hidden,),
+                    layer + "post_ffw_norm.weight": (hidden,),
                     layer + "attn_q_norm.weight": (self.head_size,),
                     layer + "attn_k_norm.weight": (self.head_size,),
                 }
@@ -96,7 +100,7 @@ class TinyModel:
         elif wanted == "F16":
             writer.add_tensor(name, values.astype(np.float16))
         else:
-            writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+            writer.add_tensor(name, encode(values, wanted), raw_dtype=kind)
 
 
 def add_byte_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:

@@ -15,6 +15,7 @@ from attacks.programs.modules import MODEL_NAME, program
 from realm.config import EngineConfig, ModelConfig
 from realm.engine import Engine
 from realm.errors import GuestLimitError, RealmError
+from realm.lora import LoRAManager
 from realm.model import ModelStorage
 from realm.runtime import GenerationResult, GuestLimits, HostLimits, TenantRuntime
 from realm.runtime.guest_models import GuestModels
@@ -60,7 +61,8 @@ class Ground:
         now = time.perf_counter
         # No cache on the disk: hostile programs leave nothing there either.
         self.host = GuestHost(host_limits)
-        self._storage = ModelStorage(threads)
+        self.lora = LoRAManager(64 << 20)
+        self._storage = ModelStorage(threads, adapters=self.lora)
         self.model = self._storage.load(model_path)
         self._hosted = HostedModel(MODEL_NAME, self.model, 0.0)
         self.engine = Engine(EngineConfig(threads=threads, cache_bytes=cache_bytes), now)
@@ -74,6 +76,7 @@ class Ground:
             workers=Workers("worker", 2, 1),
             tool_workers=Workers("tool", 2, 2),
             constraints=ConstraintCompiler(),
+            lora=self.lora,
         )
         self._honest_program = self.host.compile(default_program())
         self._idle_program = self.compile(program())
@@ -88,6 +91,7 @@ class Ground:
         trace: TracebackType | None,
     ) -> None:
         self.parts.loop.close()
+        self.lora.close()
         self.parts.workers.close()
         self.parts.tool_workers.close()
         self.parts.state.close()

@@ -20,6 +20,7 @@ export const enum E {
   TOOL = 17,
   TIME = 18,
   DENIED = 19,
+  ADAPTER = 20,
 }
 
 export const ADD_SPECIAL: u32 = 1;
@@ -31,6 +32,12 @@ export declare function realm_store_model(gguf_ptr: usize, gguf_len: usize, mode
 export declare function realm_host_load_model_by_name(name_ptr: usize, name_len: usize): i32;
 @external("env", "realm_remove_model")
 export declare function realm_remove_model(model_id: i32): i32;
+@external("env", "realm_set_lora_adapter")
+export declare function realm_set_lora_adapter(
+  model_id: i32,
+  adapter_id_ptr: usize,
+  adapter_id_len: usize,
+): i32;
 @external("env", "realm_get_model_info")
 export declare function realm_get_model_info(
   model_id: i32, out_tensor_count_ptr: usize, out_total_size_ptr: usize,

@@ -33,7 +33,8 @@ enum {
   REALM_E_CONSTRAINT = 16,    /* a schema, regex or grammar is not usable, or it leaves no token */
   REALM_E_TOOL = 17,          /* a tool failed */
   REALM_E_TIME = 18,          /* what was asked for did not end in its time */
-  REALM_E_DENIED = 19         /* not granted to this tenant */
+  REALM_E_DENIED = 19,        /* not granted to this tenant */
+  REALM_E_ADAPTER = 20        /* the adapter cannot be used with this model */
 };
 
 /* Options of realm_host_generate. A pointer of 0 takes the request's own options. */
@@ -76,6 +77,7 @@ _Static_assert(sizeof(realm_sample_params) == 40, "contract");
 REALM_IMPORT(realm_store_model)(const uint8_t* gguf_ptr, size_t gguf_len, int32_t model_id);
 REALM_IMPORT(realm_host_load_model_by_name)(const char* name_ptr, size_t name_len);
 REALM_IMPORT(realm_remove_model)(int32_t model_id);
+REALM_IMPORT(realm_set_lora_adapter)(int32_t model_id, const char* adapter_id_ptr, size_t adapter_id_len);
 REALM_IMPORT(realm_get_model_info)(int32_t model_id, uint32_t* out_tensor_count_ptr, uint64_t* out_total_size_ptr);
 REALM_IMPORT(realm_get_model_metadata)(int32_t model_id, char* out_ptr, size_t out_max_len);
 REALM_IMPORT(realm_get_tensor)(int32_t model_id, const char* name_ptr, size_t name_len, float* out_ptr,

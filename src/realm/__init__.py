@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from realm.config import EngineConfig, GenerationOptions, ModelConfig, SamplingParameters
     from realm.engine import TokenLogprobs
     from realm.errors import RealmError
+    from realm.lora import LoRAManager
     from realm.model import ModelStorage, StoredModel
     from realm.runtime import (
         GenerationResult,
@@ -35,6 +36,7 @@ __all__ = [
     "GenerationResult",
     "GuestLimits",
     "InferenceSession",
+    "LoRAManager",
     "ModelConfig",
     "ModelStorage",
     "Piece",
@@ -61,6 +63,7 @@ _HOMES = MappingProxyType(
         ),
         "realm.engine": ("TokenLogprobs",),
         "realm.errors": ("RealmError",),
+        "realm.lora": ("LoRAManager",),
         "realm.model": ("ModelStorage", "StoredModel"),
         "realm.runtime": (
             "GenerationResult",

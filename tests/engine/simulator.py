@@ -6,6 +6,7 @@ position, so a page that is stale, shared wrongly or lost is seen when the seque
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from realm.engine.fairness import OwnerLedger
 from realm.engine.model_state import ModelState
 from realm.engine.scheduler import StepCost, StepLimits, plan_step, prompt_budget
 from realm.engine.sequence import Sequence
+from realm.engine.step_cost import StepCostEstimate
 from realm.kernels import PAGE_TOKENS
 
 GREEDY = SamplingParameters(temperature=0.0)
@@ -58,10 +60,15 @@ class Progress:
     came: int
     produced: int = 0
     answered_at: list[int] = field(default_factory=list)
+    answered_seconds: list[float] = field(default_factory=list)
 
 
 class Simulator:
-    """One model's sequences. `step` does what the engine does, the native call excepted."""
+    """One model's sequences. `step` does what the engine does, the native call excepted.
+
+    machine: the seconds of a step from its rows and answers; the scheduler then knows only what it
+    measured. Without one a step costs COST, and the scheduler knows that.
+    """
 
     def __init__(
         self,
@@ -69,6 +76,7 @@ class Simulator:
         *,
         context_length: int = 4096,
         weights: dict[str, float] | None = None,
+        machine: Callable[[int, int], float] | None = None,
         **config: Any,
     ) -> None:
         self.config = EngineConfig(threads=1, **config)
@@ -89,6 +97,9 @@ class Simulator:
         )
         self.steps = 0
         self.seconds = 0.0
+        self.step_seconds: list[float] = []
+        self._machine = machine
+        self._estimate = StepCostEstimate()
         self.open: dict[int, Progress] = {}
         self.finished: list[Progress] = []
         self.refused: list[Progress] = []
@@ -144,20 +155,23 @@ class Simulator:
             self.refused.append(self.open.pop(each.number))
             state.answer(each)
             state.remove(each)
-        plan = plan_step(
-            state.candidates(), self.ledger.virtual, self.limits, COST, self.ledger.weights
-        )
+        cost = self._estimate.cost if self._machine else COST
+        virtual, weights = self.ledger.virtual, self.ledger.weights
+        plan = plan_step(state.candidates(), virtual, self.limits, cost, weights, self.steps)
         decoding = sum(state.sequences[row.sequence].pending == 1 for row in plan.rows)
         assert plan.token_count <= self.limits.rows
-        assert plan.token_count - decoding <= prompt_budget(decoding, self.limits, COST)
+        assert plan.token_count - decoding <= prompt_budget(decoding, self.limits, cost)
         self.steps += 1
-        self.seconds += COST.fixed_seconds + COST.row_seconds * plan.token_count
+        answers = sum(row.completes for row in plan.rows)
+        seconds = self._pass_time(plan.token_count, answers)
+        prompt_rows = plan.token_count - decoding
+        price = self.ledger.prompt_price(decoding, prompt_rows, answers, seconds, cost)
         self.decoded = decoding
         answered = []
         for row in plan.rows:
             sequence = state.sequences[row.sequence]
             self._write(sequence, row.count)
-            state.computed(sequence, row.count)
+            state.computed(sequence, row.count, price)
             if row.completes:
                 answered.append(sequence)
         for sequence in answered:
@@ -166,10 +180,21 @@ class Simulator:
             self._go_on(self.open[sequence.number])
         self.check_pages()
 
+    def _pass_time(self, rows: int, answers: int) -> float:
+        if self._machine is None:
+            seconds = COST.seconds(rows, answers)
+        else:
+            seconds = self._machine(rows, answers)
+            self._estimate.observe(rows, answers, seconds)
+        self.seconds += seconds
+        self.step_seconds.append(seconds)
+        return seconds
+
     def _go_on(self, progress: Progress) -> None:
         sequence = progress.sequence
         progress.produced += 1
         progress.answered_at.append(self.steps)
+        progress.answered_seconds.append(self.seconds)
         sequence.tokens.append(progress.produced)
         room = len(sequence.tokens) < self.cache.context_length
         if progress.produced < progress.visit.tokens and room:

@@ -9,6 +9,8 @@ from tests.engine.conftest import RUNNING, Loader
 
 from realm.config import EngineConfig, SamplingParameters
 from realm.engine import Engine
+from realm.kernels import can_pack
+from realm.kernels.block_types import BlockType
 from realm.model import ModelStorage, StoredModel
 
 GREEDY = SamplingParameters(temperature=0.0)
@@ -119,6 +121,22 @@ def test_in_long_contexts(load_tiny: Loader, isa: str, fields: dict[str, str]) -
     assert_same(trace(model, prompts, tokens=4)[0], alone)
     for chunk, threads in ((90, 2), (512, 1), (700, 4)):
         assert_same(trace(model, prompts[:1], tokens=4, chunk=chunk, threads=threads)[0], alone)
+
+
+BLOCK_TYPES = [each.name for each in BlockType if can_pack(int(each))]
+
+
+@pytest.mark.parametrize("block_type", BLOCK_TYPES)
+def test_every_block_type(load_tiny: Loader, isa: str, block_type: str) -> None:
+    # Blocks of 256 elements want rows of so many.
+    whole = {"hidden": 256, "heads": 8, "feed_forward": 256}
+    model = load_tiny(isa, block_type=block_type, head_block_type=block_type, **whole)
+    prompts = [prompt(model, seed, 4 + 7 * seed % 40) for seed in range(9)]
+    alone = [trace(model, [ids], tokens=3)[0] for ids in prompts]
+    for size, chunk in ((2, 512), (7, 33), (8, 5), (9, 512)):
+        together = trace(model, prompts[:size], tokens=3, chunk=chunk, threads=1 + size % 2)
+        for actual, expected in zip(together, alone, strict=False):
+            assert_same(actual, expected)
 
 
 @pytest.mark.parametrize("isa_name", RUNNING)

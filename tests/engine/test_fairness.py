@@ -1,9 +1,6 @@
 """Virtual tokens of owners."""
 
-import pytest
-
 from realm.engine.fairness import OwnerLedger
-from realm.engine.step_cost import StepCostEstimate
 
 
 def test_rows_cost_by_kind_and_weight() -> None:
@@ -37,21 +34,3 @@ def test_accounts_that_say_nothing_are_closed() -> None:
     ledger.arrive("here")
     ledger.settle({"here"})
     assert dict(ledger.virtual) == {"rich": 9.0, "here": 0.0}
-
-
-def test_the_cost_of_a_step_is_found_from_steps() -> None:
-    estimate = StepCostEstimate()
-    assert estimate.cost.row_seconds == 0.0
-    for index in range(80):
-        rows = 1 + index * 37 % 200
-        estimate.observe(rows, 0.004 + 0.0003 * rows)
-    assert estimate.cost.row_seconds == pytest.approx(0.0003)
-    assert estimate.cost.fixed_seconds == pytest.approx(0.004)
-
-
-def test_steps_that_are_all_alike_have_no_fixed_part() -> None:
-    estimate = StepCostEstimate()
-    for _ in range(10):
-        estimate.observe(16, 0.008)
-    assert estimate.cost.row_seconds == pytest.approx(0.0005)
-    assert estimate.cost.fixed_seconds == 0.0

@@ -66,7 +66,7 @@ def test_they_would_if_the_owner_were_not_part_of_the_key(
     monkeypatch.setattr(
         realm.engine.cache,
         "prefix_scope",
-        lambda content_hash, owner: PrefixScope(content_hash, ""),
+        lambda content_hash, sequence: PrefixScope(content_hash, ""),
     )
     assert shared_pages(load_tiny, engine, "ab") == 4
 

@@ -72,7 +72,8 @@ def test_decoding_goes_before_prompts_and_shrinks_their_chunks() -> None:
         (0, StepCost(0.01, 0.001), 512),  # nobody decodes: nobody is delayed
         (10, UNKNOWN, 502),
         (10, StepCost(0.01, 0.001), 30),  # 50 ms: 10 fixed, 10 for those that decode
-        (60, StepCost(0.01, 0.001), 34),  # over it already: half as long again
+        (60, StepCost(0.01, 0.001), 17),  # over it already: a quarter as long again
+        (20, StepCost(0.01, 0.0005, 0.0005), 40),  # 10 ms are fixed, 20 for those that decode
         (2, StepCost(0.0, 0.024), 16),
         (505, StepCost(0.01, 0.001), 7),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from realm.memory import PrefixCache, PrefixKey, PrefixScope, chain_hash
 
-SCOPE = PrefixScope("model", "tenant", "adapter", 2.0)
+SCOPE = PrefixScope("model", "tenant", ((b"adapter", 2.0),))
 TOKENS = (1, 2, 3)
 KEY = PrefixKey(SCOPE, chain_hash(b"", TOKENS))
 
@@ -15,7 +15,7 @@ KEY = PrefixKey(SCOPE, chain_hash(b"", TOKENS))
 def test_every_part_of_the_scope_keeps_pages_apart(name: str) -> None:
     cache = PrefixCache()
     cache.add(KEY, None, TOKENS, 7)
-    other = replace(SCOPE, **{name: 3.0 if name == "adapter_scale" else "other"})
+    other = replace(SCOPE, **{name: ((b"adapter", 3.0),) if name == "adapters" else "other"})
     assert cache.find(PrefixKey(other, KEY.chain), None, TOKENS) is None
     found = cache.find(KEY, None, TOKENS)
     assert found is not None

@@ -9,6 +9,7 @@ from tests.tiny_model import TinyModel
 
 import gguf
 from realm.errors import (
+    AdapterNotFoundError,
     ArchitectureError,
     ContextLengthError,
     GGUFMagicError,
@@ -140,5 +141,5 @@ def test_evaluation_checks_its_tokens(tmp_path: Path) -> None:
         model.logits([1, 2, -1])
     with pytest.raises(ContextLengthError):
         model.logits([1] * 1025)
-    with pytest.raises(NotSupportedError, match="adapters"):
+    with pytest.raises(AdapterNotFoundError, match="pirate"):
         model.logits([1], adapter="pirate")

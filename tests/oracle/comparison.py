@@ -66,13 +66,18 @@ def compare(oracle: Logits, measured: Logits) -> Difference:
 
 def negative_log_likelihood(logits: Logits, next_ids: npt.NDArray[np.int64]) -> float:
     """Sum over rows of -log p(next id), in nats; logits [rows, vocabulary], next_ids [rows]."""
-    total = 0.0
+    return float(token_likelihoods(logits, next_ids).sum())
+
+
+def token_likelihoods(logits: Logits, next_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """-log p(next id) of each row, in nats; logits [rows, vocabulary], next_ids [rows]."""
+    found = []
     for rows, chosen in zip(
         _chunks(logits), torch.split(torch.from_numpy(next_ids), ROWS), strict=True
     ):
         likely = rows.gather(-1, chosen[:, None])[:, 0]
-        total += float((torch.logsumexp(rows, -1) - likely).double().sum())
-    return total
+        found.append((torch.logsumexp(rows, -1) - likely).double())
+    return torch.cat(found).numpy()
 
 
 def _chunks(logits: Logits) -> tuple[torch.Tensor, ...]:

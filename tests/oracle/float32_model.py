@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from transformers import Gemma3ForCausalLM, LlamaForCausalLM, PreTrainedModel
 
-from .gguf_weights import read_weights
+from .gguf_weights import read_weights, transformers_tensor
 
 MODEL_CLASSES = {"llama": LlamaForCausalLM, "gemma3": Gemma3ForCausalLM}
 THREADS = 2
@@ -39,8 +39,9 @@ class GreedyContinuation:
 class Float32Model:
     """One GGUF file in float32."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, architecture: str) -> None:
         self._model = model
+        self._architecture = architecture
 
     @classmethod
     def from_gguf(cls, path: Path) -> Float32Model:
@@ -53,7 +54,15 @@ class Float32Model:
         if parameters != set(weights.state):
             raise ValueError(f"{path}: tensors that differ: {parameters ^ set(weights.state)}")
         model.load_state_dict(weights.state, strict=False)
-        return cls(model.eval())
+        return cls(model.eval(), weights.architecture)
+
+    def replace(self, name: str, values: npt.NDArray[np.float32]) -> None:
+        """Other values for a tensor of the file: `name` and order are the file's."""
+        config = self._model.config
+        state = transformers_tensor(self._architecture, config, name, values)
+        with torch.no_grad():
+            for parameter, tensor in state.items():
+                self._model.get_parameter(parameter).copy_(tensor)
 
     def free(self) -> None:
         """Give the weights back, whoever still holds this object."""

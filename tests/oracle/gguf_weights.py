@@ -36,6 +36,7 @@ GEMMA3_LAYER_NAMES = LAYER_NAMES | {
     "ffn_norm.weight": "pre_feedforward_layernorm.weight",
     "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
 }
+ARCHITECTURE_NAMES = {"llama": LLAMA_LAYER_NAMES, "gemma3": GEMMA3_LAYER_NAMES}
 TOP_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -56,7 +57,7 @@ class Float32Weights:
     state: dict[str, torch.Tensor]
 
 
-class _PlainArrayReader(GGUFReader):
+class PlainArrayReader(GGUFReader):
     """A reader over a plain array: slicing a memory map object a million times takes seconds."""
 
     @property
@@ -70,31 +71,36 @@ class _PlainArrayReader(GGUFReader):
 
 def read_weights(path: Path) -> Float32Weights:
     """Configuration and every tensor of a llama or gemma3 file, dequantised to float32."""
-    reader = _PlainArrayReader(path)
+    reader = PlainArrayReader(path)
     architecture = str(reader.fields["general.architecture"].contents())
     fields = _ArchitectureFields(reader, architecture)
     vocabulary = len(reader.fields["tokenizer.ggml.tokens"].data)
     tied = all(tensor.name != "output.weight" for tensor in reader.tensors)
     if architecture == "llama":
         config = _llama_config(fields, vocabulary, tied)
-        names = LLAMA_LAYER_NAMES
     elif architecture == "gemma3":
         config = _gemma3_config(fields, vocabulary, tied)
-        names = GEMMA3_LAYER_NAMES
     else:
         raise ValueError(f"{path}: the oracle knows llama and gemma3, not {architecture}")
     state: dict[str, torch.Tensor] = {}
     for tensor in reader.tensors:
         values = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        name = _transformers_name(tensor.name, names)
-        if architecture == "llama" and name.endswith("q_proj.weight"):
-            values = _halves_from_pairs(values, config.num_attention_heads)
-        elif architecture == "llama" and name.endswith("k_proj.weight"):
-            values = _halves_from_pairs(values, config.num_key_value_heads)
-        elif architecture == "gemma3" and name.endswith("norm.weight"):
-            values = values - np.float32(1.0)
-        state[name] = torch.from_numpy(np.ascontiguousarray(values))
+        state |= transformers_tensor(architecture, config, tensor.name, values)
     return Float32Weights(architecture, config, state)
+
+
+def transformers_tensor(
+    architecture: str, config: PreTrainedConfig, name: str, values: np.ndarray
+) -> dict[str, torch.Tensor]:
+    """One tensor of a file under transformers' name, as transformers wants it."""
+    renamed = _transformers_name(name, ARCHITECTURE_NAMES[architecture])
+    if architecture == "llama" and renamed.endswith("q_proj.weight"):
+        values = _halves_from_pairs(values, config.num_attention_heads)
+    elif architecture == "llama" and renamed.endswith("k_proj.weight"):
+        values = _halves_from_pairs(values, config.num_key_value_heads)
+    elif architecture == "gemma3" and renamed.endswith("norm.weight"):
+        values = values - np.float32(1.0)
+    return {renamed: torch.from_numpy(np.ascontiguousarray(values))}
 
 
 class _ArchitectureFields:

@@ -17,10 +17,12 @@ from realm.errors import (
     RealmError,
     TokenizerError,
 )
+from realm.lora import LoRAManager
 from realm.model.tokenizer.stream import PieceReader, StreamDecoder
 from realm.runtime.account import TenantAccount
 from realm.runtime.guest_memory import GuestMemory
 from realm.runtime.guest_state import GuestState, Surroundings
+from realm.runtime.held_adapters import RequestAdapters
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.limits import GuestLimits, TenantLimits
 from realm.runtime.request_constraint import RequestConstraint
@@ -118,7 +120,7 @@ class FakeEngine:
     def has_work(self):
         return bool(self.waiting)
 
-    def open(self, model, owner, priority=0):
+    def open(self, model, owner, priority=0, adapters=()):
         self._next += 1
         self.sequences[self._next] = FakeSequence(owner)
         return self._next
@@ -300,8 +302,9 @@ def make_bench(
         log=lambda level, text: logged.append((level, text)),
         now=lambda: clock[0],
         seed=b"seed",
-        make_session=lambda model, ids, options, constraint: InferenceSession(
-            engine, model.stored, ids, options, "tenant", constraint=constraint
+        adapters=RequestAdapters(LoRAManager(0), "tenant", model, None),
+        make_session=lambda handle, ids, options, constraint: InferenceSession(
+            engine, handle.model.stored, ids, options, "tenant", constraint=constraint
         ),
         constraint=RequestConstraint(ConstraintCompiler(), options, model, None),
         services=make_services(account, **services),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from realm.config import ModelConfig
+from realm.lora import LoRAManager
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.limits import GuestLimits
 from realm.runtime.loop import EngineLoop
@@ -33,6 +34,7 @@ class Stage:
         self.loop = EngineLoop(engine, now, active_limit)
         self.state = MemoryStateStore()
         self.guest_models = FakeGuestModels()
+        self.lora = LoRAManager(1 << 20)
         self.workers = Workers("worker", 2, 1)
         self.tool_workers = Workers("tool", 4, 4)
 
@@ -56,10 +58,12 @@ class Stage:
             workers=self.workers,
             tool_workers=self.tool_workers,
             constraints=ConstraintCompiler(),
+            lora=self.lora,
         )
         return TenantRuntime(ModelConfig("fake"), hosted, tenant=record, parts=parts)
 
     def close(self) -> None:
         self.loop.close()
+        self.lora.close()
         self.workers.close()
         self.tool_workers.close(wait_seconds=0.0)

@@ -11,6 +11,7 @@ from realm.cli.guest_compiler import compile_guest
 from realm.config import EngineConfig, ModelConfig
 from realm.runtime import GuestLimits, HostLimits, RuntimeManager, TenantPolicy, Tool, guest_run
 from realm.runtime.contract import HOST_FUNCTIONS
+from tiny_adapter import write_adapter
 from tiny_model import TinyModel
 
 SOURCE = Path(__file__).parent / "programs" / "every_function.c"
@@ -59,6 +60,7 @@ def test_a_program_calls_every_function(model_path, tmp_path, monkeypatch, wide,
         state_path=tmp_path / "state" if store == "file" else None,
     ) as manager:
         manager.set_tenant_policy("a", policy)
+        manager.lora.load("voice", write_adapter(tmp_path / "voice", seed=3), "a")
         tenant = manager.get_or_create_runtime_with_model("a", ModelConfig(model_path, "tiny"))
         result = tenant.generate("x")
         figures = manager.metrics()["a"]

@@ -14,6 +14,7 @@ class EngineConfig:
 
     threads: size of the native thread team; 0 takes every processor this process may run on.
     cache_bytes: address space for cache pages; memory is used only as pages fill.
+    adapter_bytes: memory for adapters; more may be registered than fit.
     context_length: most tokens of one session; 0 takes what the model was trained for.
     step_tokens: most rows of one forward step.
     prefill_chunk_tokens: most rows of one session's prompt in a step while others decode.
@@ -24,6 +25,7 @@ class EngineConfig:
 
     threads: int = 0
     cache_bytes: int = 2 << 30
+    adapter_bytes: int = 1 << 30
     context_length: int = 0
     step_tokens: int = 512
     prefill_chunk_tokens: int = 256
@@ -36,6 +38,8 @@ class EngineConfig:
             raise ConfigError(f"threads must be in 0..1024, not {self.threads}")
         if self.cache_bytes <= 0:
             raise ConfigError(f"cache_bytes must be > 0, not {self.cache_bytes}")
+        if self.adapter_bytes < 0:
+            raise ConfigError(f"adapter_bytes must be >= 0, not {self.adapter_bytes}")
         if self.context_length < 0:
             raise ConfigError(f"context_length must be >= 0, not {self.context_length}")
         if not 0 < self.prefill_chunk_tokens <= self.step_tokens <= 4096:

@@ -2,7 +2,8 @@
 
 A sequence begins when pages for all of its tokens are free and some are left for those that run
 to grow. One that does not fit may be passed by others, but not for ever. Pages are taken away from
-the least entitled: lower priority first, then of the owner that has had most, then the latest.
+the least entitled: lower priority first, then of the owner that has had most, then who lost its
+pages least often, then the latest.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ class Waiting(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """A sequence that has pages and would free `pages` of them. served: new rows since then."""
+    """A sequence that has pages and would free `pages` of them.
+
+    served: new rows since it got them. losses: how often it lost its pages before.
+    """
 
     sequence: int
     owner: str
@@ -38,6 +42,7 @@ class Holder(NamedTuple):
     arrival: int
     served: int
     pages: int
+    losses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,5 +155,5 @@ def _may_displace(
     return virtual[holder.owner] - virtual[claimant.owner] > lag
 
 
-def _rank(each: Holder, virtual: Mapping[str, float], lag: float) -> tuple[int, int, int]:
-    return (-each.priority, int(virtual[each.owner] / lag), each.arrival)
+def _rank(each: Holder, virtual: Mapping[str, float], lag: float) -> tuple[int, int, int, int]:
+    return (-each.priority, int(virtual[each.owner] / lag), -each.losses, each.arrival)

@@ -15,9 +15,10 @@ from realm.memory import CachedPage, PageAllocator, PrefixCache, PrefixKey, Pref
 _FIRST_ROWS = 16
 
 
-def prefix_scope(content_hash: str, owner: str) -> PrefixScope:
-    """Within what the pages of an owner's sequences on a model may be shared."""
-    return PrefixScope(content_hash, owner)
+def prefix_scope(content_hash: str, sequence: Sequence) -> PrefixScope:
+    """Within what the pages of a sequence on a model may be shared."""
+    adapters = tuple(each.key for each in sequence.adapters)
+    return PrefixScope(content_hash, sequence.owner, adapters)
 
 
 class ModelCache:
@@ -155,7 +156,7 @@ class ModelCache:
         """Make the pages known that the tokens begin..end-1, just computed, have filled."""
         if not self._keeps_prefixes or begin // PAGE_TOKENS == end // PAGE_TOKENS:
             return
-        scope = prefix_scope(self._content_hash, sequence.owner)
+        scope = prefix_scope(self._content_hash, sequence)
         first, filled = begin // PAGE_TOKENS, end // PAGE_TOKENS
         chain = self._chain(sequence, filled)
         before = self._prefixes.entry(sequence.pages[first - 1]) if first else None
@@ -235,7 +236,7 @@ class ModelCache:
         count = (len(sequence.tokens) - 1) // PAGE_TOKENS
         if not count:
             return found
-        scope = prefix_scope(self._content_hash, sequence.owner)
+        scope = prefix_scope(self._content_hash, sequence)
         before: CachedPage | None = None
         for index, chain in enumerate(self._chain(sequence, count)[:count]):
             before = self._prefixes.find(

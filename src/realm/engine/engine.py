@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Items
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,19 @@ from realm.errors import (
     RequestError,
 )
 from realm.kernels import PAGE_TOKENS, CachePool, Team
-from realm.model import StoredModel
+from realm.model import StoredModel, WeightedAdapter
+
+MOST_ADAPTERS = 8  # of one sequence
+
+
+def _check_adapters(model: StoredModel, adapters: Items[WeightedAdapter]) -> None:
+    if len(adapters) > MOST_ADAPTERS:
+        raise RequestError(f"{len(adapters)} adapters on one sequence, at most {MOST_ADAPTERS}")
+    for each in adapters:
+        if each.packed.model != model.content_hash:
+            raise RequestError("an adapter was packed for another model")
+        if not isfinite(each.weight):
+            raise RequestError(f"an adapter's weight must be a finite number, not {each.weight}")
 
 
 class Engine:
@@ -86,18 +99,29 @@ class Engine:
             raise ConfigError(f"a weight must be a number > 0, not {weight}")
         self._ledger.set_weight(owner, weight)
 
-    def open(self, model: StoredModel, owner: str, priority: int = 0) -> int:
+    def open(
+        self,
+        model: StoredModel,
+        owner: str,
+        priority: int = 0,
+        adapters: Items[WeightedAdapter] = (),
+    ) -> int:
         """A new empty sequence; its number. owner: who it is scheduled for.
 
-        priority: a higher one gets pages and prompt rows before every lower one.
+        priority: a higher one gets pages and prompt rows before every lower one. adapters: what is
+        added to the model, in order. Raises RequestError for more than MOST_ADAPTERS, for one of
+        another model, and for a weight that is not a finite number.
         """
+        _check_adapters(model, adapters)
         state = self._states.get(model.content_hash)
         if state is None:
             state = self._states[model.content_hash] = self._new_state(model)
             self._costs[model.content_hash] = StepCostEstimate()
         number = self._next_number
         self._next_number += 1
-        state.sequences[number] = Sequence(number, owner, state.cache.take_row(), priority)
+        state.sequences[number] = Sequence(
+            number, owner, state.cache.take_row(), priority, adapters=tuple(adapters)
+        )
         self._state_of[number] = state
         return number
 
@@ -167,7 +191,7 @@ class Engine:
     def fork(self, sequence: int) -> int:
         """A new sequence with the same tokens; cache pages are shared until one is written."""
         state, found = self._find(sequence)
-        number = self.open(state.model, found.owner, found.priority)
+        number = self.open(state.model, found.owner, found.priority, found.adapters)
         copy = state.sequences[number]
         copy.tokens = list(found.tokens)
         copy.computed = found.computed
@@ -216,7 +240,9 @@ class Engine:
             self._limits,
             self._costs[state.model.content_hash].cost,
             self._ledger.weights,
+            state.step_count,
         )
+        state.step_count += 1
         return refused + self._run(state, plan) if plan.rows else refused
 
     # ---- The layer by layer path of guests ----
@@ -335,6 +361,9 @@ class Engine:
                 layer_end=state.model.hyperparameters.layer_count,
                 logit_rows=batch.logit_rows,
                 **batch.draws.arguments,
+                adapters=batch.adapters.natives,
+                adapter_runs=batch.adapters.runs,
+                adapter_weights=batch.adapters.weights,
             ).tolist()
             logits = {
                 index: native.logits(index, index + 1)[0]
@@ -345,9 +374,12 @@ class Engine:
         self.native_seconds += seconds
         self.step_count += 1
         cost = self._costs[state.model.content_hash]
-        cost.observe(len(batch.tokens), len(batch.answered), seconds)
+        decoding = sum(row.count == 1 for row in plan.rows)
+        rows, answers = len(batch.tokens), len(batch.answered)
+        price = self._ledger.prompt_price(decoding, rows - decoding, answers, seconds, cost.cost)
+        cost.observe(rows, answers, seconds)
         for row in plan.rows:
-            state.computed(state.sequences[row.sequence], row.count)
+            state.computed(state.sequences[row.sequence], row.count, price)
         return [
             self._answer(
                 state,

@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from realm.engine.scheduler import StepCost
+
 _SPARE_ACCOUNTS = 256
+_DELAY_PRICE = 1.5  # of a second that prompts took from those who decode, in seconds of decoding
+_MOST_STALL = 2.0  # a step counts at most so many times as long as expected
 
 
 class OwnerLedger:
@@ -42,6 +46,22 @@ class OwnerLedger:
         """Rows were computed for the owner."""
         cost = rows * self._decode_cost if decoding else rows
         self._virtual[owner] += cost / self._weights.get(owner, 1.0)
+
+    def prompt_price(
+        self, decoding: int, prompt_rows: int, answers: int, seconds: float, cost: StepCost
+    ) -> float:
+        """What a prompt row of a step costs, in those of a step without decode rows: 1 at least.
+
+        Beside decode rows a row costs what it takes of the time: short pieces, and pieces far into
+        a text, take more of it than rows of a long prompt. seconds: of the step. cost: expected.
+        """
+        decode_seconds = cost.seconds(decoding, decoding)
+        if not decoding or not prompt_rows or decode_seconds <= 0.0:
+            return 1.0
+        expected = cost.seconds(decoding + prompt_rows, answers)
+        delay = min(seconds, _MOST_STALL * expected) - decode_seconds
+        second = decoding * self._decode_cost / decode_seconds
+        return max(1.0, _DELAY_PRICE * second * delay / prompt_rows)
 
     def settle(self, active: set[str]) -> None:
         """Once a step: the owners that have or want rows now. Raises the floor to their least."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from realm.engine.sequence import Sequence
 from realm.errors import RequestError
 from realm.kernels import PAGE_TOKENS, Team
+from realm.model import adapter_rows
 
 if TYPE_CHECKING:
     from realm.engine.model_state import ModelState
@@ -59,6 +60,7 @@ def compute_layer(
     hidden = np.concatenate([rows.hidden for _, rows in batch])
     segments = [[found.table_row, rows.position, len(rows.hidden)] for found, rows in batch]
     out = np.empty_like(hidden)
+    added = adapter_rows([(len(rows.hidden), found.adapters) for found, rows in batch])
     with state.model.step_lock:
         state.model.native.step(
             state.cache.pool,
@@ -70,5 +72,8 @@ def compute_layer(
             layer_end=layer + 1,
             logit_rows=_NO_ROWS,
             hidden_out=out,
+            adapters=added.natives,
+            adapter_runs=added.runs,
+            adapter_weights=added.weights,
         )
     return np.split(out, np.cumsum([len(rows.hidden) for _, rows in batch])[:-1])

@@ -35,7 +35,10 @@ _RESERVE_SHARE = 8  # at most one page in this many stays free for those that ru
 
 
 class ModelState:
-    """See the module. preemption_count: how often a waiting sequence lost its pages."""
+    """See the module. preemption_count: how often a waiting sequence lost its pages.
+
+    step_count: steps that were planned.
+    """
 
     def __init__(
         self, model: StoredModel, cache: ModelCache, ledger: OwnerLedger, config: EngineConfig
@@ -46,6 +49,7 @@ class ModelState:
         self.running: dict[int, Sequence] = {}
         self.refused: list[Sequence] = []
         self.preemption_count = 0
+        self.step_count = 0
         self._growing: dict[int, Sequence] = {}
         self._line = WaitingLine()
         self._resting: dict[int, Sequence] = {}
@@ -137,14 +141,17 @@ class ModelState:
         self.cache.drop(sequence)
         self._is_stalled = False
 
-    def computed(self, sequence: Sequence, count: int) -> None:
-        """The next `count` of its tokens are in the cache now."""
+    def computed(self, sequence: Sequence, count: int, prompt_price: float = 1.0) -> None:
+        """The next `count` of its tokens are in the cache now. prompt_price: of a prompt row."""
         begin = sequence.computed
         end = sequence.computed = begin + count
         owed = end - max(begin, sequence.paid)
         if owed > 0:
             sequence.served += owed
-            self._ledger.charge(sequence.owner, owed, decoding=count == 1)
+            if count > 1:
+                self._ledger.charge(sequence.owner, owed * prompt_price, decoding=False)
+            else:
+                self._ledger.charge(sequence.owner, owed, decoding=True)
         self.cache.keep(sequence, begin, end)
 
     # ---- Pages ----
@@ -264,6 +271,7 @@ class ModelState:
 
     def _preempt(self, sequence: Sequence) -> None:
         self.preemption_count += 1
+        sequence.losses += 1
         self._strip(sequence)
         if self.running.pop(sequence.number, None) or self._growing.pop(sequence.number, None):
             self._line.join(sequence)
@@ -287,6 +295,7 @@ class ModelState:
                 each.arrival,
                 each.served,
                 self.cache.exclusive_pages(each),
+                each.losses,
             )
             for each in sequences
             if each.pages

@@ -1,13 +1,15 @@
 """Which rows the next step computes: pure functions on plain data.
 
 Sequences that wait for one token go first, so that no prompt delays them. Prompts share what the
-latency budget leaves, the higher priority first, then the owner that has had the least.
+latency budget leaves, the higher priority first, then the owner that has had the least. An owner
+that has had far more than the others beside it gets no more than a part of an equal share.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,21 +56,35 @@ class StepLimits:
     step_seconds: how long a step may take while somebody decodes.
     least_chunk_rows, least_share: what prompts get in any case, so that they come to an end: so
         many rows, and this part of the time that the decode rows take.
+    lead_tokens: an owner that has had so many virtual tokens more than the others, on average, is
+        held back: a long prompt's worth, which everyone may have at once.
+    held_share: what those held back get, as a part of the time that an equal share would be.
     """
 
     rows: int = 512
     chunk_rows: int = 256
     step_seconds: float = 0.05
     least_chunk_rows: int = 16
-    least_share: float = 0.5
+    least_share: float = 0.25
+    lead_tokens: float = 2048.0
+    held_share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """A step's measured time: `fixed_seconds` + rows * `row_seconds`; both 0 while unknown."""
+    """A step's measured time, all 0 while unknown: a sum of what it computes.
+
+    fixed_seconds: of any step. row_seconds: of each row through the layers. answer_seconds: of each
+    row whose logits are computed, besides.
+    """
 
     fixed_seconds: float = 0.0
     row_seconds: float = 0.0
+    answer_seconds: float = 0.0
+
+    def seconds(self, rows: int, answers: int) -> float:
+        """Of a step with so many rows, of which so many give logits."""
+        return self.fixed_seconds + self.row_seconds * rows + self.answer_seconds * answers
 
 
 def prompt_budget(decoding: int, limits: StepLimits, cost: StepCost) -> int:
@@ -76,21 +92,56 @@ def prompt_budget(decoding: int, limits: StepLimits, cost: StepCost) -> int:
     room = limits.rows - decoding
     if not decoding or cost.row_seconds <= 0.0:
         return room
-    decode_seconds = cost.fixed_seconds + cost.row_seconds * decoding
+    decode_seconds = cost.seconds(decoding, decoding)
     seconds = max(limits.step_seconds - decode_seconds, limits.least_share * decode_seconds)
     return max(0, min(room, max(int(seconds / cost.row_seconds), limits.least_chunk_rows)))
 
 
-def plan_step(
+def held_budget(  # noqa: PLR0917
+    room: int, equal_share: float, seconds: float, limits: StepLimits, cost: StepCost, turn: int
+) -> int:
+    """How many prompt rows the owners that are held back get together in this step.
+
+    room: what is left for them. equal_share: theirs, over that of the others. seconds: that the
+    others' rows take. turn: counts the steps; a step in so many gives them all the room, for one
+    large piece of a prompt delays others less than many small ones.
+    """
+    rows = limits.held_share * equal_share * seconds / cost.row_seconds
+    return room if turn % max(1, math.ceil(room / rows)) == 0 else 0
+
+
+def held_back(
+    candidates: Sequence[Candidate], virtual: Mapping[str, float], lead_tokens: float
+) -> set[tuple[str, int]]:
+    """The (owner, priority) of prompts that are to wait for others, of the same priority or more.
+
+    Never all: who has had the least among those of the highest priority is not.
+    """
+    held = set()
+    for priority in {each.priority for each in candidates if each.pending > 1}:
+        owners = {each.owner for each in candidates if each.priority >= priority}
+        total = sum(virtual[owner] for owner in owners)
+        if len(owners) < 2:
+            continue
+        for owner in {each.owner for each in candidates if each.priority == priority}:
+            others = (total - virtual[owner]) / (len(owners) - 1)
+            if virtual[owner] - others > lead_tokens:
+                held.add((owner, priority))
+    return held
+
+
+def plan_step(  # noqa: PLR0917
     candidates: Sequence[Candidate],
     virtual: Mapping[str, float],
     limits: StepLimits,
     cost: StepCost,
     weights: Mapping[str, float] | None = None,
+    turn: int = 0,
 ) -> StepPlan:
     """The rows of the next step.
 
     virtual: what every owner of a candidate has had. weights: of owners; 1 for those left out.
+    turn: counts the steps.
     """
     decoding = [each for each in candidates if each.pending == 1]
     if len(decoding) > limits.rows:
@@ -99,19 +150,41 @@ def plan_step(
     rows = [PlannedRows(each.sequence, 1, True) for each in decoding]
     if len(decoding) == len(candidates):
         return StepPlan(tuple(rows))
+    shares = weights or {}
+    prompts = [each for each in candidates if each.pending > 1]
     room = prompt_budget(len(decoding), limits, cost)
     largest = limits.chunk_rows if decoding else limits.rows
-    shares = weights or {}
-    waiting = [
-        (*_turn(each, virtual), index)
-        for index, each in enumerate(candidates)
-        if each.pending > 1
-    ]  # fmt: skip
+    held = held_back(candidates, virtual, limits.lead_tokens) if cost.row_seconds > 0.0 else set()
+    first = [each for each in prompts if (each.owner, each.priority) not in held]
+    rows += _prompt_rows(first, virtual, shares, room, largest)
+    if held:
+        row_count = sum(row.count for row in rows)
+        seconds = cost.seconds(row_count, sum(row.completes for row in rows))
+        held_owners = {owner for owner, _ in held}
+        others = {each.owner for each in candidates} - held_owners
+        equal = _weight(held_owners, shares) / _weight(others, shares)
+        room -= row_count - len(decoding)
+        room = held_budget(room, equal, seconds, limits, cost, turn)
+        last = [each for each in prompts if (each.owner, each.priority) in held]
+        rows += _prompt_rows(last, virtual, shares, room, largest)
+    return StepPlan(tuple(rows))
+
+
+def _prompt_rows(
+    prompts: Sequence[Candidate],
+    virtual: Mapping[str, float],
+    shares: Mapping[str, float],
+    room: int,
+    largest: int,
+) -> list[PlannedRows]:
+    """At most `room` rows of prompts, by priority, then to whoever had least; `largest` of each."""
+    rows: list[PlannedRows] = []
+    waiting = [(*_turn(each, virtual), index) for index, each in enumerate(prompts)]
     heapq.heapify(waiting)
     taken: dict[str, float] = {}
     while waiting and room > 0:
         priority, had, arrival, index = heapq.heappop(waiting)
-        prompt = candidates[index]
+        prompt = prompts[index]
         now_had = virtual[prompt.owner] + taken.get(prompt.owner, 0.0)
         if now_had > had:
             # Its owner got rows of this step already: in line again, behind those that had less.
@@ -122,7 +195,11 @@ def plan_step(
         room -= count
         share = count / shares.get(prompt.owner, 1.0)
         taken[prompt.owner] = taken.get(prompt.owner, 0.0) + share
-    return StepPlan(tuple(rows))
+    return rows
+
+
+def _weight(owners: Collection[str], shares: Mapping[str, float]) -> float:
+    return sum(shares.get(owner, 1.0) for owner in owners)
 
 
 def _turn(each: Candidate, virtual: Mapping[str, float]) -> tuple[int, float, int]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm.config import SamplingParameters
+from realm.model import WeightedAdapter
 
 
 class Want(Enum):
@@ -25,9 +26,11 @@ class Sequence:
     prompt_count: how many were given rather than sampled. pages: cache pages, by position.
     paid: rows below this position were computed, paid for, and taken away: again, they are free.
     served: new rows computed since it got its pages. arrival: when it last joined the queue.
-    passed_pages: pages given to those behind it in the queue. chain: hashes of its full pages.
+    passed_pages: pages given to those behind it in the queue. losses: how often it lost its pages
+    while it waited for an answer. chain: hashes of its full pages.
     by_layers: a guest fills its pages layer by layer; they cannot be computed again.
     allowed: the mask of the token it waits for, one bit a token; None allows all.
+    adapters: what is added to the model for it, in order; the same as long as it lives.
     """
 
     number: int
@@ -43,9 +46,11 @@ class Sequence:
     served: int = 0
     arrival: int = 0
     passed_pages: int = 0
+    losses: int = 0
     chain: list[bytes] = field(default_factory=list)
     by_layers: bool = False
     allowed: NDArray[np.uint32] | None = None
+    adapters: tuple[WeightedAdapter, ...] = ()
 
     @property
     def pending(self) -> int:

@@ -11,6 +11,7 @@ from realm.kernels._native import (
     measure_products,
     rms_norm,
 )
+from realm.kernels._native import Adapter as NativeAdapter
 from realm.kernels.instruction_set import INSTRUCTION_SETS, instruction_set
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "PAGE_TOKENS",
     "CachePool",
     "Matrix",
+    "NativeAdapter",
     "Team",
     "Transformer",
     "can_pack",

@@ -172,6 +172,15 @@ class Transformer:
             NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu")
         ]
         | None = None,
+        adapters: Sequence[Adapter] = [],
+        adapter_runs: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        adapter_weights: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
     ) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
     def logits(
         self, begin: int, end: int
@@ -186,6 +195,31 @@ class Transformer:
     def step_bytes(self) -> int: ...
     @property
     def weight_bytes(self) -> int: ...
+
+class Adapter:
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        precision: str,
+        factors: Sequence[
+            tuple[
+                int,
+                int,
+                Annotated[
+                    NDArray[numpy.float32],
+                    dict(shape=(None, None), order="C", device="cpu", writable=False),
+                ],
+                Annotated[
+                    NDArray[numpy.float32],
+                    dict(shape=(None, None), order="C", device="cpu", writable=False),
+                ],
+                float,
+            ]
+        ],
+    ) -> None: ...
+    @property
+    def bytes(self) -> int: ...
 
 PAGE_TOKENS: int = 32
 

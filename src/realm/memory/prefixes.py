@@ -16,15 +16,15 @@ _HASH_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class PrefixScope:
-    """Within what pages may be shared: one model, one adapter at one scale, one owner.
+    """Within what pages may be shared: one model, the same adapters at the same weights, one owner.
 
-    model, adapter: content hashes, never names. owner: the salt that keeps tenants apart.
+    model: content hash. owner: the salt that keeps tenants apart. adapters: content hashes, never
+    names, each with its weight.
     """
 
     model: str
     owner: str
-    adapter: str | None = None
-    adapter_scale: float = 1.0
+    adapters: tuple[tuple[bytes, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,25 @@
 """Models: hyperparameters, weights, vocabulary, and the storage that holds each once."""
 
 from realm.model.hyperparameters import Hyperparameters
+from realm.model.packed_adapter import (
+    AdapterPrecision,
+    AdapterRows,
+    PackedAdapter,
+    WeightedAdapter,
+    adapter_rows,
+)
 from realm.model.storage import ModelStorage
 from realm.model.stored import StoredModel
 from realm.model.tensor_reader import TensorReader
 
-__all__ = ["Hyperparameters", "ModelStorage", "StoredModel", "TensorReader"]
+__all__ = [
+    "AdapterPrecision",
+    "AdapterRows",
+    "Hyperparameters",
+    "ModelStorage",
+    "PackedAdapter",
+    "StoredModel",
+    "TensorReader",
+    "WeightedAdapter",
+    "adapter_rows",
+]

@@ -11,6 +11,8 @@ from realm.config import EngineConfig
 from realm.errors import ModelNotFoundError
 from realm.gguf import GGUFFile, open_gguf
 from realm.kernels import Team, instruction_set
+from realm.lora import LoRAManager
+from realm.model.adapter_base import adapter_base
 from realm.model.architectures import read_hyperparameters
 from realm.model.stored import StoredModel
 from realm.model.tokenizer import load_tokenizer
@@ -26,9 +28,13 @@ class ModelStorage:
 
     threads: team size for packing and evaluation; 0 takes every processor.
     isa: instruction set of the models' kernels; None takes REALM_ISA or the processor's best.
+    adapters: told of every model that `load` gives, as a base.
     """
 
-    def __init__(self, threads: int = 0, isa: str | None = None) -> None:
+    def __init__(
+        self, threads: int = 0, isa: str | None = None, adapters: LoRAManager | None = None
+    ) -> None:
+        self._adapters = adapters
         self._threads = EngineConfig(threads=threads).thread_count
         self._instruction_set = instruction_set(isa)
         self._lock = threading.Lock()
@@ -45,7 +51,9 @@ class ModelStorage:
         with self._lock:
             model, _ = self._find_or_read(path, name)
             self._holds.pop(model.content_hash, None)
-            return model
+        if self._adapters is not None:
+            self._adapters.add_base(model.content_hash, model.adapter_base, model.pack_adapter)
+        return model
 
     def hold(self, path: str | Path, name: str | None = None) -> StoredModel:
         """As `load`, but only until `release` has been called as often as this."""
@@ -104,6 +112,8 @@ class ModelStorage:
                 tensor_count=len(file.tensors),
                 size_bytes=file.size_bytes,
                 threads=self._threads,
+                adapter_base=adapter_base(hyperparameters, file),
+                adapters=self._adapters,
             )
 
     def by_hash(self, content_hash: str) -> StoredModel:

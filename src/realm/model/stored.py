@@ -16,10 +16,25 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.errors import ConfigError, ContextLengthError, NotSupportedError, RequestError
+from realm.errors import (
+    AdapterMismatchError,
+    AdapterNotFoundError,
+    ConfigError,
+    ContextLengthError,
+    NativeError,
+    RequestError,
+)
 from realm.gguf import MetadataValue
 from realm.kernels import PAGE_TOKENS, CachePool, Team, Transformer, rms_norm
+from realm.lora import Adapter, AdapterBase, LoRAManager
 from realm.model.hyperparameters import Hyperparameters
+from realm.model.packed_adapter import (
+    AdapterPrecision,
+    PackedAdapter,
+    WeightedAdapter,
+    adapter_rows,
+    pack_adapter,
+)
 from realm.model.tokenizer import Tokenizer
 
 Pooling = Literal["mean", "last"]
@@ -34,6 +49,7 @@ class StoredModel:
     """A model that sessions of many tenants share.
 
     name: what it was loaded as. content_hash: SHA-256 of the file, its identity.
+    adapter_base: what adapters must fit. adapters: where their names are looked up.
     step_lock: held by whoever runs a step of `native`; its work space is one.
     """
 
@@ -47,6 +63,8 @@ class StoredModel:
     tensor_count: int
     size_bytes: int
     threads: int
+    adapter_base: AdapterBase = field(repr=False)
+    adapters: LoRAManager | None = field(default=None, repr=False)
     step_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -93,14 +111,41 @@ class StoredModel:
             self._evaluator.step(tokens=ids, layers=(0, 0), hidden_out=out)
         return out
 
-    def logits(self, token_ids: Sequence[int], adapter: str | None = None) -> NDArray[np.float32]:
+    def pack_adapter(self, adapter: Adapter, precision: AdapterPrecision = "int8") -> PackedAdapter:
+        """An adapter for this model as the engine takes it. Raises AdapterMismatchError for numbers
+        that the precision cannot hold."""
+        try:
+            return pack_adapter(self.native, self.content_hash, adapter, precision)
+        except NativeError as error:
+            raise AdapterMismatchError(f"cannot be packed: {error}") from None
+
+    def logits(
+        self, token_ids: Sequence[int], adapter: str | Sequence[WeightedAdapter] | None = None
+    ) -> NDArray[np.float32]:
         """Logits after every token of one text: float32 [tokens, vocabulary].
 
-        Raises NotSupportedError for an adapter, RequestError for ids out of the vocabulary or none,
-        ContextLengthError for more tokens than the model's context. Memory: 4 bytes a logit.
+        adapter: a name that every tenant may use (AdapterError when it cannot be loaded), or
+        adapters packed for this model, added in order.
+        Raises RequestError for ids out of the vocabulary or none, ContextLengthError for more
+        tokens than the model's context. Memory: 4 bytes a logit.
         """
-        if adapter is not None:
-            raise NotSupportedError("adapters are not supported yet")
+        if not isinstance(adapter, str):
+            return self._logits(token_ids, adapter or ())
+        if self.adapters is None:
+            raise AdapterNotFoundError(
+                f"no adapter {adapter!r}: the model has no adapters' manager"
+            )
+        use = self.adapters.request(adapter, self.content_hash)
+        try:
+            packed = use.ready.result()
+            assert isinstance(packed, PackedAdapter)
+            return self._logits(token_ids, (WeightedAdapter(packed),))
+        finally:
+            use.release()
+
+    def _logits(
+        self, token_ids: Sequence[int], adapters: Sequence[WeightedAdapter]
+    ) -> NDArray[np.float32]:
         ids = self._checked(token_ids)
         out = np.empty((len(ids), self.hyperparameters.vocabulary_size), np.float32)
         evaluation = _Evaluator(self.native, self.threads, -(-len(ids) // PAGE_TOKENS))
@@ -111,7 +156,13 @@ class StoredModel:
                 chunk = ids[begin : begin + step]
                 rows = np.arange(len(chunk), dtype=np.int32)
                 layers = (0, self.hyperparameters.layer_count)
-                evaluation.step(tokens=chunk, position=begin, layers=layers, logit_rows=rows)
+                evaluation.step(
+                    tokens=chunk,
+                    position=begin,
+                    layers=layers,
+                    logit_rows=rows,
+                    adapters=adapters,
+                )
                 out[begin : begin + len(chunk)] = self.native.logits(0, len(chunk))
         return out
 
@@ -198,9 +249,11 @@ class _Evaluator:
         position: int = 0,
         logit_rows: NDArray[np.int32] | None = None,
         hidden_out: NDArray[np.float32] | None = None,
+        adapters: Sequence[WeightedAdapter] = (),
     ) -> None:
         rows = tokens if tokens is not None else hidden
         count = 0 if rows is None else len(rows)
+        added = adapter_rows([(count, adapters)])
         self._native.step(
             self._pool,
             self._team,
@@ -212,4 +265,7 @@ class _Evaluator:
             layer_end=layers[1],
             logit_rows=np.empty(0, np.int32) if logit_rows is None else logit_rows,
             hidden_out=hidden_out,
+            adapters=added.natives,
+            adapter_runs=added.runs,
+            adapter_weights=added.weights,
         )

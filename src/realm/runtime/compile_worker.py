@@ -17,7 +17,7 @@ import resource
 import select
 import struct
 import sys
-from importlib.machinery import ExtensionFileLoader
+from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -32,8 +32,8 @@ _OUT_OF_MEMORY = ("Cannot allocate memory", "out of memory", "memory allocation"
 
 
 def main(guest_module: str, host_options: str, compile_options: str) -> int:
-    """guest_module: the file of realm.runtime._guest. The options are JSON objects: what
-    `_guest.Host` takes, and cpu_seconds, memory_bytes."""
+    """guest_module: the file of realm.runtime._guest, or of component_native. The options are JSON
+    objects: what its `Host` takes, and cpu_seconds, memory_bytes."""
     os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     guest = _load(guest_module)
@@ -50,8 +50,9 @@ def main(guest_module: str, host_options: str, compile_options: str) -> int:
 
 def _load(path: str) -> ModuleType:
     """The native module, without the package around it."""
-    name = "realm.runtime._guest"
-    spec = spec_from_file_location(name, path, loader=ExtensionFileLoader(name, path))
+    name = f"realm.runtime.{Path(path).stem.partition('.')[0]}"
+    kind = SourceFileLoader if path.endswith(".py") else ExtensionFileLoader
+    spec = spec_from_file_location(name, path, loader=kind(name, path))
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a module")
     module = module_from_spec(spec)

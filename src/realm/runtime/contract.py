@@ -39,6 +39,7 @@ class ErrorCode(IntEnum):
     TOOL = 17
     TIME = 18
     DENIED = 19
+    ADAPTER = 20
 
     @property
     def symbol(self) -> str:
@@ -96,6 +97,7 @@ HOST_FUNCTIONS: tuple[HostFunction, ...] = (
     _function("realm_store_model", "gguf_ptr gguf_len model_id:i32"),
     _function("realm_host_load_model_by_name", "name_ptr name_len"),
     _function("realm_remove_model", "model_id:i32"),
+    _function("realm_set_lora_adapter", "model_id:i32 adapter_id_ptr adapter_id_len"),
     _function("realm_get_model_info", "model_id:i32 out_tensor_count_ptr out_total_size_ptr"),
     _function("realm_get_model_metadata", "model_id:i32 out_ptr out_max_len"),
     _function("realm_get_tensor", "model_id:i32 name_ptr name_len out_ptr out_max_len"),

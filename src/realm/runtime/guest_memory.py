@@ -16,6 +16,7 @@ from realm.runtime.host_call import HostCallError
 
 if TYPE_CHECKING:
     from realm.runtime._guest import Guest
+    from realm.runtime.component_guest import ComponentGuest
 
 _WORD_BYTES = 4
 
@@ -23,8 +24,8 @@ _WORD_BYTES = 4
 class GuestMemory:
     """Reads and writes for host functions; all raise HostCallError(POINTER) outside the memory."""
 
-    def __init__(self, guest: Guest) -> None:
-        self._guest: Guest | None = guest
+    def __init__(self, guest: Guest | ComponentGuest) -> None:
+        self._guest: Guest | ComponentGuest | None = guest
 
     def release(self) -> None:
         """Lets go of the guest, which has ended."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from realm.errors import GuestContractError, GuestError, GuestLimitError, GuestTrapError, RealmError
 from realm.runtime import _guest
+from realm.runtime.component_guest import RUNNING, ComponentGuest
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_memory import GuestMemory
 from realm.runtime.guest_state import GuestState, Surroundings
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from realm.engine import LayerRows, StepOutput, TokenLogprobs
-    from realm.runtime.limits import GuestLimits
     from realm.runtime.program import GuestProgram
     from realm.runtime.request import Request
     from realm.runtime.timings import Stopwatch
@@ -74,7 +74,7 @@ class GuestRun:
         self._wait: _Wait | None = None
         self._is_older = program.is_older
         self._last_piece: Piece | None = None
-        self._guest: _guest.Guest | None = _start(program, request, surroundings.limits)
+        self._guest: _guest.Guest | ComponentGuest | None = _start(program, request, surroundings)
         self._state = GuestState(surroundings, GuestMemory(self._guest))
         if self._is_older:
             self._state.models.add(ModelHandle(request.model))
@@ -92,6 +92,8 @@ class GuestRun:
             return
         if self._wait is not None and not isinstance(self._wait, _ENGINE_WAITS):
             self._answer(self._wait.retry)
+        elif self._wait is None:
+            self.needs_signal = False
         now = self._surroundings.now
         turn_end = now() + _TURN_SECONDS
         calls = 0
@@ -106,6 +108,9 @@ class GuestRun:
                     return
             elif outcome == _guest.YIELDED:
                 self.is_busy = True
+                return
+            elif outcome == RUNNING:
+                self.needs_signal = True
                 return
             elif outcome == _guest.FINISHED:
                 self._finish(payload)
@@ -195,7 +200,7 @@ class GuestRun:
         self._end(reason, *self._tokens(count))
 
     def _finish_older(self) -> None:
-        assert self._guest is not None
+        assert isinstance(self._guest, _guest.Guest)
         data = self._guest.text
         try:
             self._state.count_output(len(data))
@@ -250,6 +255,8 @@ class GuestRun:
     def _release(self) -> None:
         if self._guest is None:
             return
+        if isinstance(self._guest, ComponentGuest):
+            self._guest.close()
         self._guest = None
         self._state.memory.release()
         self._forget_wait()
@@ -257,9 +264,12 @@ class GuestRun:
         self._state.close()
 
 
-def _start(program: GuestProgram, request: Request, limits: GuestLimits) -> _guest.Guest:
+def _start(
+    program: GuestProgram, request: Request, surroundings: Surroundings
+) -> _guest.Guest | ComponentGuest:
+    limits = surroundings.limits
     if not program.is_older:
-        return program.start(request.to_json(), limits)
+        return program.start(request.to_json(), limits, wake=surroundings.wake)
     older = older_request(request)
     form = (older.prompt_size, older.options_offset, _FIRST_HANDLE, limits.output_bytes)
     return program.start(older.data, limits, form)

@@ -23,6 +23,7 @@ from realm.session import Piece
 if TYPE_CHECKING:
     from realm.config import GenerationOptions
     from realm.engine import Engine, TokenLogprobs
+    from realm.runtime.held_adapters import HeldAdapters, RequestAdapters
     from realm.runtime.request_constraint import RequestConstraint
     from realm.runtime.services import TenantServices
     from realm.runtime.workers import Work
@@ -35,7 +36,8 @@ class Surroundings:
     """What a guest's host functions may reach.
 
     models: the tenant's allow-list by name. put_piece: False when the client must take some first.
-    seed: what realm_random is derived from. now: seconds, monotonic. log: (level, text).
+    adapters: the tenant's. seed: what realm_random is derived from. now: seconds, monotonic.
+    log: (level, text).
     constraint: the request's own. services: what the tenant shares. wake: any thread may call it,
     when something that the guest waits for outside of the engine may be there.
     """
@@ -51,8 +53,9 @@ class Surroundings:
     now: Callable[[], float]
     seed: bytes
     make_session: Callable[
-        [HostedModel, list[int], GenerationOptions, Constraint | None], InferenceSession
+        [ModelHandle, list[int], GenerationOptions, Constraint | None], InferenceSession
     ]
+    adapters: RequestAdapters
     constraint: RequestConstraint
     services: TenantServices
     wake: Callable[[], None]
@@ -77,6 +80,7 @@ class GuestState:
         self.untold_token_ids: list[int] = []
         self.untold_logprobs: list[TokenLogprobs] = []
         self.work: Work[Any] | None = None
+        self.loading: HeldAdapters | None = None
         self.kept: tuple[Hashable, bytes] | None = None
         self._tokens = 0
         self._layer_rows = 0
@@ -205,20 +209,32 @@ class GuestState:
         self.size_session(session, 0)
         if session.hold is not None:
             session.hold.drop()
+        if session.adapters is not None:
+            session.adapters.drop()
 
     def close_model(self, handle: ModelHandle) -> None:
         """Gives back what a handle of a model holds; it is in no table any more."""
-        if handle.layer_sequence is not None:
-            self.surroundings.engine.close(handle.layer_sequence)
-            account = self.surroundings.services.account
-            account.take_pages(-handle.layer_pages, handle.model.page_bytes)
+        self.close_layers(handle)
         if handle.hold is not None:
             handle.hold.drop()
+        if handle.adapters is not None:
+            handle.adapters.drop()
+
+    def close_layers(self, handle: ModelHandle) -> None:
+        """Gives back what realm_forward_layer has cached, if it was called."""
+        if handle.layer_sequence is None:
+            return
+        self.surroundings.engine.close(handle.layer_sequence)
+        account = self.surroundings.services.account
+        account.take_pages(-handle.layer_pages, handle.model.page_bytes)
+        handle.layer_sequence, handle.layer_pages = None, 0
 
     def close(self) -> None:
         """Gives back everything the guest still holds of the engine."""
         if self.work is not None:
             self.work.abandon()
+        if self.loading is not None:
+            self.loading.drop()
         self.surroundings.services.account.take_model_bytes(-self.take_reserved_model())
         self.close_host_session()
         for session in self.sessions.values():

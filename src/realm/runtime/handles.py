@@ -18,6 +18,7 @@ from realm.runtime.hosted_model import HostedModel
 if TYPE_CHECKING:
     from realm.engine import TokenLogprobs
     from realm.runtime.guest_models import ModelHold
+    from realm.runtime.held_adapters import HeldAdapters
     from realm.session.constraint import Constraint
 
 T = TypeVar("T")
@@ -87,13 +88,14 @@ class HandleTable(Generic[T]):
 class ModelHandle:
     """A guest's hold on a model; `layer_sequence` is its scratch for realm_forward_layer.
 
-    hold: of a model that the guest stored itself.
+    hold: of a model that the guest stored itself. adapters: of sessions opened from now on.
     """
 
     model: HostedModel
     layer_sequence: int | None = None
     layer_pages: int = 0
     hold: ModelHold | None = None
+    adapters: HeldAdapters | None = None
 
 
 @dataclass(slots=True)
@@ -140,6 +142,7 @@ class SessionHandle:
     mask: npt.NDArray[np.uint32] | None = None
     page_count: int = 0
     hold: ModelHold | None = None
+    adapters: HeldAdapters | None = None
 
     def rules(self) -> list[SessionRule]:
         """Those that it has."""
@@ -169,4 +172,5 @@ class SessionHandle:
             None if self.own_rule is None else self.own_rule.copy(),
             self.mask,
             hold=self.hold,
+            adapters=None if self.adapters is None else self.adapters.take(),
         )

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from realm.errors import (
+    AdapterError,
+    AdapterNotFoundError,
     CancelledError,
     CapacityError,
     ChatTemplateError,
@@ -92,6 +94,8 @@ _CODES: tuple[tuple[type[RealmError], ErrorCode], ...] = (
     (TokenizerError, ErrorCode.TOKENIZER),
     (ChatTemplateError, ErrorCode.TEMPLATE),
     (ModelNotFoundError, ErrorCode.NOT_FOUND),
+    (AdapterNotFoundError, ErrorCode.NOT_FOUND),
+    (AdapterError, ErrorCode.ADAPTER),
     (ModelError, ErrorCode.MODEL),
     (GGUFError, ErrorCode.MODEL),
     (NotSupportedError, ErrorCode.MODEL),

@@ -12,6 +12,7 @@ from typing import Any
 
 from realm.errors import RealmError
 from realm.runtime import (
+    host_adapters,
     host_constraints,
     host_layers,
     host_models,
@@ -32,6 +33,7 @@ _BY_NAME: dict[str, Callable[..., Answer]] = {
     "realm_store_model": host_store.store_model,
     "realm_host_load_model_by_name": host_models.load_model_by_name,
     "realm_remove_model": host_models.remove_model,
+    "realm_set_lora_adapter": host_adapters.set_lora_adapter,
     "realm_get_model_info": host_models.get_model_info,
     "realm_get_model_metadata": host_models.get_model_metadata,
     "realm_get_tensor": host_store.get_tensor,

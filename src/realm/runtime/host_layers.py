@@ -12,6 +12,7 @@ from realm.engine import LayerRows
 from realm.errors import ContextLengthError
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_state import GuestState
+from realm.runtime.held_adapters import weighted
 from realm.runtime.host_call import Answer, HostCallError, WaitForLayer
 from realm.runtime.hosted_model import HostedModel
 
@@ -57,7 +58,10 @@ def forward_layer(  # noqa: PLR0917
         raise ContextLengthError(f"{position} + {rows} rows, at most {model.context_length}")
     if handle.layer_sequence is None:
         handle.layer_sequence = surroundings.engine.open(
-            model.stored, surroundings.tenant_id, surroundings.services.priority
+            model.stored,
+            surroundings.tenant_id,
+            surroundings.services.priority,
+            weighted(handle.adapters),
         )
     state.count_layer_rows(rows, layer_count)
     state.size_layers(handle, position + rows)

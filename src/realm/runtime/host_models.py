@@ -50,7 +50,8 @@ def load_model_by_name(state: GuestState, name_ptr: int, name_len: int) -> int:
     model = state.surroundings.models.get(name)
     if model is None:
         raise HostCallError(ErrorCode.NOT_FOUND, f"no model {name!r} is offered to this tenant")
-    return state.models.add(ModelHandle(model))
+    state.models.require_room()
+    return state.models.add(ModelHandle(model, adapters=state.surroundings.adapters.default(model)))
 
 
 def remove_model(state: GuestState, model_id: int) -> int:

@@ -16,6 +16,7 @@ from realm.errors import RealmError
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_state import GuestState
 from realm.runtime.handles import ModelHandle, SessionHandle, SessionRule
+from realm.runtime.held_adapters import weighted
 from realm.runtime.host_call import Answer, HostCallError, WaitForStep
 from realm.runtime.host_models import put_ids, read_bounded_text
 from realm.runtime.host_work import in_background
@@ -50,9 +51,13 @@ def session_open(state: GuestState, model_id: int) -> Answer:
 def _open(state: GuestState, model: ModelHandle, compiled: Constraint | None) -> int:
     surroundings = state.surroundings
     sequence = surroundings.engine.open(
-        model.model.stored, surroundings.tenant_id, surroundings.services.priority
+        model.model.stored,
+        surroundings.tenant_id,
+        surroundings.services.priority,
+        weighted(model.adapters),
     )
-    handle = SessionHandle(model.model, sequence, hold=model.hold)
+    adapters = None if model.adapters is None else model.adapters.take()
+    handle = SessionHandle(model.model, sequence, hold=model.hold, adapters=adapters)
     if state.first_session is None:
         state.first_session = handle
         constraint = compiled or surroundings.constraint.take(model.model)
@@ -174,7 +179,8 @@ def host_generate(  # noqa: PLR0917
     out_ptr: int,
     out_max_len: int,
 ) -> Answer:
-    model = state.models.get(model_id).model
+    handle = state.models.get(model_id)
+    model = handle.model
     state.memory.require(out_ptr, out_max_len)
     prompt = read_bounded_text(state, prompt_ptr, prompt_len)
     options = _generation_options(state, model, options_ptr)
@@ -186,7 +192,7 @@ def host_generate(  # noqa: PLR0917
 
     def begin(compiled: Constraint | None) -> Answer:
         ids = model.encode_prompt(prompt)
-        return _generate(state, model, ids, options, compiled, put)
+        return _generate(state, handle, ids, options, compiled, put)
 
     def put(text: bytes) -> int:
         return state.put_or_keep(call, text, out_ptr, out_max_len)
@@ -198,18 +204,19 @@ def host_generate(  # noqa: PLR0917
 
 def _generate(  # noqa: PLR0917
     state: GuestState,
-    model: HostedModel,
+    handle: ModelHandle,
     prompt_token_ids: list[int],
     options: GenerationOptions,
     constraint: Constraint | None,
     put: Callable[[bytes], int],
 ) -> Answer:
+    model = handle.model
     token_count = min(len(prompt_token_ids) + options.max_tokens, model.context_length)
     state.count_tokens(token_count)
     session = state.open_host_session(
         model,
         token_count,
-        lambda: state.surroundings.make_session(model, prompt_token_ids, options, constraint),
+        lambda: state.surroundings.make_session(handle, prompt_token_ids, options, constraint),
     )
     if state.first_session is None:
         state.first_session = SessionHandle(

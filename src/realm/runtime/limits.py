@@ -85,6 +85,10 @@ class HostLimits:
     compile_workers: modules that are compiled at once, each in a process of its own.
     worker_threads: for loading models and compiling constraints; one tenant has half at most.
     tool_threads: for tools.
+    components: most component guests alive at once, a thread each; further ones wait. 0: components
+        are refused.
+    component_bytes, component_compile_seconds, component_compile_memory_bytes: as program_bytes and
+        the others, for components, which bring an interpreter.
     """
 
     guest_count: int = 256
@@ -98,3 +102,7 @@ class HostLimits:
     compile_seconds: float = 10.0
     compile_memory_bytes: int = 512 << 20
     compile_workers: int = 2
+    components: int = 0
+    component_bytes: int = 48 << 20
+    component_compile_seconds: float = 60.0
+    component_compile_memory_bytes: int = 2 << 30

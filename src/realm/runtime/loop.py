@@ -213,7 +213,10 @@ class EngineLoop:
                 self._resume(job)
 
     def _enqueue(self, job: Job) -> None:
-        self._queue.add(job)
+        if job.is_cancelled:
+            self._fail(job, CancelledError("the request was cancelled before it started"))
+        else:
+            self._queue.add(job)
 
     def _line_up(self, job: Job) -> None:
         if not job.is_runnable:
@@ -270,6 +273,7 @@ class EngineLoop:
         if run is None:
             if self._queue.remove(job):
                 self._fail(job, CancelledError("the request was cancelled before it started"))
+            job.is_cancelled = True
             return
         self._forget_wait(run)
         if self._guarded(job, run.cancel):
@@ -305,6 +309,7 @@ class EngineLoop:
         run = job.run
         job.has_ended = True
         job.run = None
+        job.let_go()
         if job in self._active:
             del self._active[job]
             job.account.live_guests -= 1

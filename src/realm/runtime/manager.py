@@ -12,7 +12,14 @@ from types import MappingProxyType, TracebackType
 
 from realm.config import EngineConfig, ModelConfig
 from realm.engine import Engine
-from realm.errors import ConfigError, ModelNotFoundError, NotSupportedError, RequestError
+from realm.errors import (
+    AdapterNotFoundError,
+    ConfigError,
+    ModelNotFoundError,
+    NotSupportedError,
+    RequestError,
+)
+from realm.lora import LoRAManager
 from realm.model import ModelStorage, StoredModel
 from realm.runtime.account import TenantMetrics
 from realm.runtime.guest_models import GuestModels
@@ -37,6 +44,8 @@ class RuntimeManager:
     state_path: a file for what programs keep from request to request; without one it lives as long
     as the manager. idle_seconds: after which a tenant's runtimes and program are let go of; its
     policy, figures and state stay.
+
+    lora: the adapters of all tenants.
     """
 
     def __init__(
@@ -61,7 +70,8 @@ class RuntimeManager:
         self._program_bytes = program
         self._program: GuestProgram | None = None
         self._guest_host: GuestHost | None = None
-        self._storage = ModelStorage(self._config.threads)
+        self.lora = LoRAManager(self._config.adapter_bytes)
+        self._storage = ModelStorage(self._config.threads, adapters=self.lora)
         self._models: dict[str, StoredModel] = {}
         self._hosted: dict[str, HostedModel] = {}
         self._records: dict[str, TenantRecord] = {}
@@ -82,7 +92,7 @@ class RuntimeManager:
             loop.call(lambda: _forget(engine, model))
 
         # A forgotten manager must not leave a thread in native code when the interpreter ends.
-        self._stop = weakref.finalize(self, _stop, loop, workers, tool_workers, state)
+        self._stop = weakref.finalize(self, _stop, loop, self.lora, workers, tool_workers, state)
         self._parts = RuntimeParts(
             engine=engine,
             loop=loop,
@@ -93,6 +103,7 @@ class RuntimeManager:
             workers=workers,
             tool_workers=tool_workers,
             constraints=constraints,
+            lora=self.lora,
         )
 
     @property
@@ -144,6 +155,17 @@ class RuntimeManager:
         """What holds for the tenant now."""
         record = self._records.get(tenant_id)
         return TenantPolicy() if record is None else record.policy
+
+    def set_tenant_lora_adapter(self, tenant_id: str, name: str | None) -> None:
+        """What the tenant's requests take from now on when they name no adapter; None for none.
+
+        name: one of `lora`, the tenant's own or everyone's. It may be loaded before the model is.
+        Raises AdapterNotFoundError; then nothing has changed.
+        """
+        if name is not None and name not in {each.name for each in self.lora.list(tenant_id)}:
+            raise AdapterNotFoundError(f"tenant {tenant_id!r} has no adapter {name!r}")
+        with self._lock:
+            self._record(tenant_id).adapter = name
 
     def metrics(self) -> dict[str, TenantMetrics]:
         """The figures of every tenant that was ever seen; each is a snapshot of its own."""
@@ -263,8 +285,15 @@ def _forget(engine: Engine, model: StoredModel) -> None:
     engine.forget_model(model)
 
 
-def _stop(loop: EngineLoop, workers: Workers, tool_workers: Workers, state: StateStore) -> None:
+def _stop(
+    loop: EngineLoop,
+    lora: LoRAManager,
+    workers: Workers,
+    tool_workers: Workers,
+    state: StateStore,
+) -> None:
     loop.close()
+    lora.close()
     tool_workers.close(wait_seconds=0.0)
     workers.close()
     state.close()

@@ -32,7 +32,8 @@ _CODE_FACTOR = 64  # native code is never so many times as large as the largest 
 class ModuleCompiler:
     """For any number of threads. Workers are started when they are needed and end when idle.
 
-    host_options: what the engine is made of (`_guest.Host`); code fits engines of equal options.
+    host_options: what the engine is made of (`Host` of the native module); code fits engines of
+    equal options. native_module: the file of realm.runtime._guest, or of component_native.
     """
 
     def __init__(
@@ -43,13 +44,14 @@ class ModuleCompiler:
         seconds: float,
         memory_bytes: int,
         program_bytes: int,
+        native_module: str = _guest.__file__,
     ) -> None:
         self._arguments = [
             sys.executable,
             "-P",  # the folder of the script is no place to import from
             str(Path(compile_worker.__file__)),
-            str(_guest.__file__),
-            json.dumps({**host_options, "guest_count": 1}),
+            native_module,
+            json.dumps(host_options),
             json.dumps({"cpu_seconds": math.ceil(seconds), "memory_bytes": memory_bytes}),
         ]
         self._seconds = seconds

@@ -12,12 +12,14 @@ import platform
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realm.errors import GuestCompileError, GuestLimitError, NotSupportedError
 from realm.runtime import _guest
+from realm.runtime.component_contract import is_component
 from realm.runtime.contract import (
     ABI_VERSION,
     HOST_FUNCTIONS,
@@ -27,6 +29,9 @@ from realm.runtime.contract import (
 from realm.runtime.limits import GuestLimits, HostLimits
 
 if TYPE_CHECKING:
+    from realm.runtime.component_guest import ComponentGuest
+    from realm.runtime.component_native import Program as ComponentCode
+    from realm.runtime.component_tier import ComponentTier
     from realm.runtime.module_cache import ModuleCache
     from realm.runtime.module_compiler import ModuleCompiler
 
@@ -77,6 +82,7 @@ class GuestHost:
         }
         self.native = _guest.Host(**self._options)  # type: ignore[arg-type]
         self._compiler: ModuleCompiler | None = None
+        self._components: ComponentTier | None = None
         self._lock = threading.Lock()
         self._programs: weakref.WeakValueDictionary[str, GuestProgram] = (
             weakref.WeakValueDictionary()
@@ -87,13 +93,18 @@ class GuestHost:
 
         Raises GuestCompileError, GuestContractError, or GuestLimitError for a module that asks for
         more memory, table elements or bytes of code than a guest may have, or that takes too much
-        time or memory to compile.
+        time or memory to compile, or for a component where none are allowed.
         """
         name = self._cache_name(wasm)
         with self._lock:
             known = self._programs.get(name)
         if known is not None:
             return known
+        if is_component(wasm):
+            tier = self.component_tier()
+            component = ComponentProgram(tier.compile(wasm), tier)
+            with self._lock:
+                return self._programs.setdefault(name, component)
         native, is_new = self._load(name, wasm)
         numbers = function_numbers(native.imports)
         is_older = check_exports(native.exports, memory_is_64=native.memory_is_64)
@@ -109,6 +120,19 @@ class GuestHost:
         Raises GuestCompileError, or GuestLimitError as `compile` does.
         """
         return self._load(self._cache_name(wasm), wasm)[0]
+
+    def component_tier(self) -> ComponentTier:
+        """Where components run. Raises GuestLimitError when HostLimits allows none."""
+        if self.limits.components == 0:
+            raise GuestLimitError("components are not offered: HostLimits.components is 0")
+        # Costs a library's load, which hosts without components need not pay.
+        from realm.runtime.component_tier import ComponentTier  # noqa: PLC0415
+
+        with self._lock:
+            if self._components is None:
+                path = str(self._options["library_path"])
+                self._components = ComponentTier(path, self.limits, self._cache)
+            return self._components
 
     def _load(self, name: str, wasm: bytes) -> tuple[_guest.Program, bool]:
         """The program, and whether it had to be compiled."""
@@ -139,7 +163,7 @@ class GuestHost:
         with self._lock:
             if self._compiler is None:
                 self._compiler = ModuleCompiler(
-                    self._options,
+                    {**self._options, "guest_count": 1},
                     workers=self.limits.compile_workers,
                     seconds=self.limits.compile_seconds,
                     memory_bytes=self.limits.compile_memory_bytes,
@@ -170,12 +194,13 @@ class GuestProgram:
         request: bytes,
         limits: GuestLimits,
         older_form: tuple[int, int, int, int] | None = None,
-    ) -> _guest.Guest:
+        wake: Callable[[], None] = lambda: None,  # noqa: ARG002 (of a guest that the loop polls)
+    ) -> _guest.Guest | ComponentGuest:
         """A new guest, owned by the calling thread, that will handle this request when polled.
 
         older_form: for a program that `is_older`: the prompt's bytes, the options' offset, the
-        model's handle, and how much text it may give. Raises GuestLimitError when every slot of the
-        pool is taken.
+        model's handle, and how much text it may give. wake: what a guest with a thread of its own
+        calls when it waits. Raises GuestLimitError when every slot of the pool is taken.
         """
         return _guest.Guest(
             self._native,
@@ -187,3 +212,23 @@ class GuestProgram:
             abi_version=ABI_VERSION,
             older_form=older_form,
         )
+
+
+class ComponentProgram(GuestProgram):
+    """A compiled component that fits the world."""
+
+    def __init__(self, code: ComponentCode, tier: ComponentTier) -> None:
+        self._code = code
+        self._tier = tier
+        self.is_older = False
+
+    def start(
+        self,
+        request: bytes,
+        limits: GuestLimits,
+        older_form: tuple[int, int, int, int] | None = None,
+        wake: Callable[[], None] = lambda: None,
+    ) -> ComponentGuest:
+        """A new guest on a thread of its own, as soon as one is free."""
+        assert older_form is None
+        return self._tier.start(self._code, request, limits, wake)

@@ -9,11 +9,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 from realm.config import GenerationOptions, ModelConfig
+from realm.errors import RealmError
+from realm.lora import LoRAManager
 from realm.runtime.delivery import Delivery
 from realm.runtime.direct_run import DirectRun
 from realm.runtime.guest_models import GuestModels
 from realm.runtime.guest_run import GuestRun
 from realm.runtime.guest_state import Surroundings
+from realm.runtime.handles import ModelHandle
+from realm.runtime.held_adapters import (
+    AdapterNames,
+    HeldAdapters,
+    RequestAdapters,
+    hold_adapters,
+    weighted,
+)
 from realm.runtime.hosted_model import HostedModel, Message
 from realm.runtime.job import Job
 from realm.runtime.limits import GuestLimits
@@ -60,6 +70,20 @@ class RuntimeParts:
     workers: Workers
     tool_workers: Workers
     constraints: ConstraintCompiler
+    lora: LoRAManager
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What holds for a session, as it was when its request came."""
+
+    policy: TenantPolicy
+    constraint: Constraint | None
+    adapters: HeldAdapters | None
+
+
+def _nothing() -> None:
+    pass
 
 
 class TenantRuntime:
@@ -83,6 +107,11 @@ class TenantRuntime:
         return self._tenant.tenant_id
 
     @property
+    def lora_adapter_id(self) -> str | None:
+        """The name of the adapter that its requests take from now on; None for none."""
+        return self._tenant.adapter
+
+    @property
     def limits(self) -> GuestLimits:
         """Of each request from now on."""
         return self._tenant.policy.guest_limits or self._parts.limits
@@ -93,16 +122,20 @@ class TenantRuntime:
         *,
         messages: Sequence[Message] | None = None,
         token_ids: Sequence[int] | None = None,
+        adapters: AdapterNames | None = None,
         direct: bool = False,
         **options: Unpack[GenerationKeywords],
     ) -> GenerationResult:
         """A whole answer.
 
         One of prompt (continued as it stands), messages (through the model's chat template) and
-        token_ids; direct leaves the guest out. Raises RequestError and its kinds, ConfigError,
-        TokenizerError, ChatTemplateError, GuestError and its kinds.
+        token_ids. adapters: a name, or several, each with a weight or 1, added in order; () for
+        none, None for the tenant's own. direct leaves the guest out. Raises RequestError and its
+        kinds, ConfigError, TokenizerError, ChatTemplateError, AdapterError and GuestError and
+        their kinds.
         """
-        job = self._submit(self._request(prompt, messages, token_ids, options), None, direct)
+        request = self._request(prompt, messages, token_ids, options)
+        job = self._submit(request, None, adapters, direct)
         try:
             return job.delivery.wait()
         except BaseException:
@@ -115,12 +148,13 @@ class TenantRuntime:
         *,
         messages: Sequence[Message] | None = None,
         token_ids: Sequence[int] | None = None,
+        adapters: AdapterNames | None = None,
         direct: bool = False,
         **options: Unpack[GenerationKeywords],
     ) -> TokenStream:
         """The same, piece by piece; closing the stream cancels the request."""
         request = self._request(prompt, messages, token_ids, options)
-        job = self._submit(request, _STREAM_PIECES, direct)
+        job = self._submit(request, _STREAM_PIECES, adapters, direct)
         return TokenStream(job.delivery, lambda: self._parts.loop.cancel(job))
 
     def _request(
@@ -138,7 +172,9 @@ class TenantRuntime:
             token_ids=token_ids,
         )
 
-    def _submit(self, request: Request, capacity: int | None, direct: bool) -> Job:
+    def _submit(
+        self, request: Request, capacity: int | None, adapters: AdapterNames | None, direct: bool
+    ) -> Job:
         parts, tenant = self._parts, self._tenant
         policy = tenant.policy
         tenant.last_used = parts.now()
@@ -146,32 +182,56 @@ class TenantRuntime:
         delivery = Delivery(capacity, lambda: parts.loop.wake(job))
         # Compiled and encoded here, on the caller's thread.
         constraint = parts.constraints.compile(request.model.stored, request.options)
-        if direct:
-            prompt_token_ids = request.prompt_token_ids()
-            begin = partial(self._begin_direct, request, prompt_token_ids, constraint, policy)
+        prompt_token_ids = request.prompt_token_ids() if direct else []
+        program = None if direct else tenant.program()
+        held = self._hold(adapters)
+        terms = _Terms(policy, constraint, held)
+        begin: Callable[[Job], Run]
+        if program is None:
+            begin = partial(self._begin_direct, request, prompt_token_ids, terms)
         else:
-            begin = partial(self._begin_guest, request, tenant.program(), constraint, policy)
-        job = Job(stopwatch, delivery, begin, tenant.account, policy.priority)
-        parts.loop.submit(job)
+            begin = partial(self._begin_guest, request, program, terms)
+        let_go = _nothing if held is None else held.drop
+        job = Job(stopwatch, delivery, begin, tenant.account, policy.priority, let_go)
+
+        def submit() -> None:
+            try:
+                parts.loop.submit(job)
+            except RealmError as error:  # nobody else would hear of it on a loader's thread
+                let_go()
+                delivery.fail(error)
+
+        if held is None or held.is_ready:
+            submit()
+        else:
+            held.when_ready(submit)
         return job
+
+    def _hold(self, adapters: AdapterNames | None) -> HeldAdapters | None:
+        names = adapters if adapters is not None else self._tenant.adapter or ()
+        base = self._model.stored.content_hash
+        return hold_adapters(self._parts.lora, names, base, self.tenant_id)
 
     def _begin_guest(
         self,
         request: Request,
         program: GuestProgram,
-        constraint: Constraint | None,
-        policy: TenantPolicy,
+        terms: _Terms,
         job: Job,
     ) -> Run:
-        parts, tenant = self._parts, self._tenant
+        parts, tenant, policy = self._parts, self._tenant, terms.policy
+        weighted(
+            terms.adapters
+        )  # what could not be loaded fails the request before its program starts
 
         def make_session(
-            model: HostedModel,
+            handle: ModelHandle,
             prompt_token_ids: list[int],
             options: GenerationOptions,
             constraint: Constraint | None,
         ) -> InferenceSession:
-            return self._make_session(model, prompt_token_ids, options, constraint, policy)
+            own = _Terms(policy, constraint, handle.adapters)
+            return self._make_session(handle.model, prompt_token_ids, options, own)
 
         services = TenantServices(
             account=tenant.account,
@@ -196,8 +256,9 @@ class TenantRuntime:
             now=parts.now,
             seed=request.options.sampling.seed.to_bytes(_SEED_BYTES, "little"),
             make_session=make_session,
+            adapters=RequestAdapters(parts.lora, tenant.tenant_id, request.model, terms.adapters),
             constraint=RequestConstraint(
-                parts.constraints, request.options, request.model, constraint
+                parts.constraints, request.options, request.model, terms.constraint
             ),
             services=services,
             wake=lambda: parts.loop.wake(job),
@@ -208,13 +269,10 @@ class TenantRuntime:
         self,
         request: Request,
         prompt_token_ids: list[int],
-        constraint: Constraint | None,
-        policy: TenantPolicy,
+        terms: _Terms,
         job: Job,
     ) -> Run:
-        session = self._make_session(
-            request.model, prompt_token_ids, request.options, constraint, policy
-        )
+        session = self._make_session(request.model, prompt_token_ids, request.options, terms)
         return DirectRun(
             request,
             session,
@@ -229,8 +287,7 @@ class TenantRuntime:
         model: HostedModel,
         prompt_token_ids: list[int],
         options: GenerationOptions,
-        constraint: Constraint | None,
-        policy: TenantPolicy,
+        terms: _Terms,
     ) -> InferenceSession:
         return InferenceSession(
             self._parts.engine,
@@ -238,8 +295,9 @@ class TenantRuntime:
             prompt_token_ids,
             options,
             self.tenant_id,
-            constraint=constraint,
-            priority=policy.priority,
+            constraint=terms.constraint,
+            priority=terms.policy.priority,
+            adapters=weighted(terms.adapters),
         )
 
     def _log(self, level: int, text: str) -> None:

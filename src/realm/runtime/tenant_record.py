@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class TenantRecord:
     """Any thread may use it. models: what the tenant's programs may load, by name.
 
+    adapter: the name of what its requests take when they name none.
     last_used: seconds of the manager's clock. compile: the program of these bytes, or the
     manager's own for None.
     """
@@ -32,6 +33,7 @@ class TenantRecord:
         self.account = TenantAccount(tenant_id, policy.limits)
         self.models: dict[str, HostedModel] = {}
         self.last_used = now
+        self.adapter: str | None = None
         self._policy = policy
         self._compile = compile_program
         self._lock = threading.Lock()

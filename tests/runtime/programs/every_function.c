@@ -112,6 +112,24 @@ static int32_t try_session(int32_t model, int32_t count) {
   return 0;
 }
 
+/* Layers and session agree with an adapter too, and both are what they were when it is gone. */
+static int32_t try_adapter(int32_t model, int32_t count) {
+  static float without[VOCABULARY];
+  int32_t answer;
+  for (int i = 0; i < VOCABULARY; ++i) without[i] = by_session[i];
+  CHECK(realm_set_lora_adapter, realm_set_lora_adapter(model, "none", 4) == -REALM_E_NOT_FOUND);
+  CHECK(realm_set_lora_adapter, realm_set_lora_adapter(99, "voice", 5) == -REALM_E_HANDLE);
+  CHECK(realm_set_lora_adapter, realm_set_lora_adapter(model, "voice", 5) == 0);
+  if ((answer = try_layers(model, (size_t)count)) < 0) return answer;
+  if ((answer = try_session(model, count)) < 0) return answer;
+  CHECK(realm_set_lora_adapter, !same_floats(without, by_session, VOCABULARY));
+  CHECK(realm_set_lora_adapter, realm_set_lora_adapter(model, "", 0) == 0);
+  if ((answer = try_layers(model, (size_t)count)) < 0) return answer;
+  if ((answer = try_session(model, count)) < 0) return answer;
+  CHECK(realm_set_lora_adapter, same_floats(without, by_session, VOCABULARY));
+  return 0;
+}
+
 static int32_t try_generation(int32_t model) {
   const realm_gen_options options = {4, 0.0f, 1.0f, 0, 1.0f, 1, 0, {0, 0, 0}, 0};
   const int32_t small = realm_host_generate(model, "hello", 5, &options, text, 0);
@@ -181,6 +199,7 @@ int32_t realm_handle(const char* request_ptr, size_t request_len) {
   if ((answer = try_text(model, &count)) < 0) return answer;
   if ((answer = try_layers(model, (size_t)count)) < 0) return answer;
   if ((answer = try_session(model, count)) < 0) return answer;
+  if ((answer = try_adapter(model, count)) < 0) return answer;
   if ((answer = try_generation(model)) < 0) return answer;
   if ((answer = try_own_model(model, count)) < 0) return answer;
   if ((answer = try_the_rest()) < 0) return answer;

@@ -1,0 +1,46 @@
+"""Speculation: drafts, their chances, how many of them to verify. Pure: it computes no model row.
+
+Whether there are drafts, and which, never changes a token: the target samples every position
+itself, and a drafted token only joins when it is the one that was sampled.
+"""
+
+from realm.engine.speculation.calibration import Calibration
+from realm.engine.speculation.draft import (
+    Draft,
+    Source,
+    count_accepted,
+    match_grades,
+    probability_grade,
+)
+from realm.engine.speculation.history import TenantHistory
+from realm.engine.speculation.metrics import SourceCounts, SpeculationCounter, SpeculationMetrics
+from realm.engine.speculation.plan import DraftCandidate, DraftLimits, plan_drafts
+from realm.engine.speculation.row_cost import MEASURED_ROWS, RowCost
+from realm.engine.speculation.sequence import SequenceSpeculation
+from realm.engine.speculation.suffix import SuffixDraft
+from realm.engine.speculation.tenant import TenantSpeculation
+from realm.engine.speculation.token_index import MATCH_TOKENS, Match, TokenIndex
+
+__all__ = [
+    "MATCH_TOKENS",
+    "MEASURED_ROWS",
+    "Calibration",
+    "Draft",
+    "DraftCandidate",
+    "DraftLimits",
+    "Match",
+    "RowCost",
+    "SequenceSpeculation",
+    "Source",
+    "SourceCounts",
+    "SpeculationCounter",
+    "SpeculationMetrics",
+    "SuffixDraft",
+    "TenantHistory",
+    "TenantSpeculation",
+    "TokenIndex",
+    "count_accepted",
+    "match_grades",
+    "plan_drafts",
+    "probability_grade",
+]

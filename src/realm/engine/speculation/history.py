@@ -1,0 +1,87 @@
+"""Drafts from what one tenant's sequences put out before.
+
+A history belongs to one tenant and is never shared: whoever could draft from another's outputs
+could find them out by the time that a guess takes (Carlini and Nasr, arXiv 2410.17175; Wei et al.,
+arXiv 2411.01076).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from realm.engine.speculation.draft import Draft, Source, match_grades
+from realm.engine.speculation.token_index import MATCH_TOKENS, TokenIndex
+
+
+class TenantHistory:
+    """The recent outputs of one tenant.
+
+    token_limit, entry_limit: when one is passed, the older half is forgotten; 0 keeps nothing.
+    """
+
+    __slots__ = ("_entries", "_entry_limit", "_index", "_token_limit")
+
+    def __init__(self, token_limit: int = 16384, entry_limit: int = 64) -> None:
+        self._token_limit = token_limit
+        self._entry_limit = entry_limit
+        self._entries: deque[tuple[int, ...]] = deque()
+        self._index = TokenIndex()
+
+    def __len__(self) -> int:
+        """Tokens that are kept."""
+        return len(self._index) - len(self._entries)
+
+    @property
+    def entry_count(self) -> int:
+        """Outputs that are kept."""
+        return len(self._entries)
+
+    def add(self, output: Sequence[int], lead: Sequence[int] = ()) -> None:
+        """A sequence has ended with this output.
+
+        lead: the prompt's last tokens, of which MATCH_TOKENS count; with them even the output's
+        first token can be found again.
+        """
+        if not output or not self._token_limit or not self._entry_limit:
+            return
+        entry = (*lead[-MATCH_TOKENS:], *output)[-self._token_limit :]
+        fits = len(self) + len(entry) <= self._token_limit and self.entry_count < self._entry_limit
+        self._entries.append(entry)
+        if fits:
+            self._append(entry)
+        else:
+            self._forget_older_half()
+
+    def clear(self) -> None:
+        """Forget every output."""
+        self._entries.clear()
+        self._index.clear()
+
+    def propose(self, tail: Sequence[int], count: int) -> Draft | None:
+        """At most `count` tokens that followed the end of `tail` in an output; None without any.
+
+        tail: the sequence's last tokens; MATCH_TOKENS of them are enough.
+        """
+        found = self._index.find(tail)
+        if found is None or count < 1:
+            return None
+        copied = self._index.tokens[found.position : found.position + count]
+        if TokenIndex.SEPARATOR in copied:
+            del copied[copied.index(TokenIndex.SEPARATOR) :]
+        if not copied:
+            return None
+        return Draft(Source.HISTORY, tuple(copied), match_grades(found.length, len(copied)))
+
+    def _append(self, entry: tuple[int, ...]) -> None:
+        self._index.extend((*entry, TokenIndex.SEPARATOR))
+
+    def _forget_older_half(self) -> None:
+        entries, tokens = self._entries, sum(map(len, self._entries))
+        while len(entries) > 1 and (
+            2 * len(entries) > self._entry_limit or 2 * tokens > self._token_limit
+        ):
+            tokens -= len(entries.popleft())
+        self._index.clear()
+        for entry in entries:
+            self._append(entry)

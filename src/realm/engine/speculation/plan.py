@@ -1,0 +1,72 @@
+"""How many tokens of which draft the next step verifies: a pure function on plain data.
+
+Every verified token is one more row of the step. The tokens of all drafts stand in one line, the
+likeliest first, and the step takes as many from its beginning as bring the most tokens a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class DraftCandidate(NamedTuple):
+    """A sequence that decodes and has a draft.
+
+    survivals: of each drafted token the chance that it and all before it are accepted; they never
+    increase. Only as many as may be verified: by the sequence's limits, its context and its pages.
+    """
+
+    sequence: int
+    survivals: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DraftLimits:
+    """rows: most drafted tokens of a step. least_gain: what drafting must bring over not drafting,
+    as a ratio of tokens a second, to pay for the work beside the step.
+    """
+
+    rows: int = 64
+    least_gain: float = 1.02
+
+
+def plan_drafts(
+    candidates: Sequence[DraftCandidate],
+    seconds: Callable[[int], float],
+    limits: DraftLimits,
+    *,
+    decode_rows: int,
+    prompt_rows: int = 0,
+    prompt_worth: float = 0.5,
+) -> Mapping[int, int]:
+    """How many drafted tokens of each sequence to verify; sequences with none are left out.
+
+    seconds: of a step with so many rows, `RowCost.seconds`. decode_rows: sequences that get a token
+    in this step anyway, candidates or not. prompt_rows: rows of prompts in the same step, each
+    worth `prompt_worth` of a decoded token.
+
+    Takes the beginning of the line that maximises (what the step brings) / (its seconds); of equal
+    ones the shortest. It never returns a plan that brings less than none would.
+    """
+    if not candidates:
+        return {}
+    line = sorted(
+        (-survival, depth, index)
+        for index, candidate in enumerate(candidates)
+        for depth, survival in enumerate(candidate.survivals)
+    )
+    rows = decode_rows + prompt_rows
+    worth = decode_rows + prompt_worth * prompt_rows
+    best, best_count = limits.least_gain * worth / seconds(rows), 0
+    for count, (survival, _, _) in enumerate(line[: limits.rows], 1):
+        worth -= survival
+        rate = worth / seconds(rows + count)
+        if rate > best:
+            best, best_count = rate, count
+    counts: dict[int, int] = {}
+    for _, _, index in line[:best_count]:
+        number = candidates[index].sequence
+        counts[number] = counts.get(number, 0) + 1
+    return counts

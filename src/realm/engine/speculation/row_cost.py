@@ -1,0 +1,84 @@
+"""What a step costs by its rows, from 1 to 64 and beyond: measured at start and kept current.
+
+Not a line: a few rows cost hardly more than one, because each weight is read once for all. Nor
+always rising: kernels take rows in blocks, and a step of four rows may be quicker than one of
+three. Reads no clock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+
+import numpy as np
+
+MEASURED_ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 48, 64)
+# Against a step of one row, until something is measured (SmolLM2 Q4_1, two threads, AVX-512).
+_FIRST_SHAPE = (1.0, 1.15, 1.2, 1.25, 1.35, 1.4, 1.5, 1.6, 1.95, 2.2, 2.8, 4.0, 5.2, 7.5, 9.8)
+
+_GAIN = 0.1  # how far an estimate goes towards a step
+_MOST_RATIO = 2.0  # a stall of the machine counts as a step twice as long as expected
+_DRIFT = 0.005  # how far the others follow: so that they are not out of date when they are needed
+
+
+class RowCost:
+    """T(rows): seconds of a step of decode and verification rows, each of which gives logits."""
+
+    __slots__ = ("_factors", "_known", "_reference")
+
+    def __init__(self, measured: Mapping[int, float] | None = None) -> None:
+        """measured: seconds by rows, best of all MEASURED_ROWS; those left out are estimated."""
+        self._reference = list(_FIRST_SHAPE)
+        self._factors = [1.0] * len(MEASURED_ROWS)
+        self._known = False
+        usable = {rows: each for rows, each in (measured or {}).items() if rows > 0 and each > 0.0}
+        if usable:
+            self._take(usable)
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was measured; before that `seconds` counts steps of one row."""
+        return self._known
+
+    def seconds(self, rows: int) -> float:
+        """Of a step with so many rows, 1 at least. Between measured counts, a straight line."""
+        lower, share = _place(rows)
+        reference, factors = self._reference, self._factors
+        low = reference[lower] * factors[lower]
+        if not share:
+            return low
+        return low + share * (reference[lower + 1] * factors[lower + 1] - low)
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """One more step of so many rows, all of which gave logits."""
+        if rows < 1 or seconds <= 0.0:
+            return
+        if not self._known:
+            self._take({rows: seconds})
+            return
+        ratio = min(seconds / self.seconds(rows), _MOST_RATIO)
+        factors = self._factors
+        lower, share = _place(rows)
+        share = min(share, 1.0)
+        upper = min(lower + 1, len(factors) - 1)
+        level = (factors[lower] + share * (factors[upper] - factors[lower])) * ratio
+        for index, factor in enumerate(factors):
+            factors[index] = factor + _DRIFT * (level - factor)
+        factors[lower] *= 1.0 + _GAIN * (1.0 - share) * (ratio - 1.0)
+        if share:
+            factors[upper] *= 1.0 + _GAIN * share * (ratio - 1.0)
+
+    def _take(self, measured: Mapping[int, float]) -> None:
+        # What was not measured is as far from the first shape as its measured neighbours are.
+        rows = sorted(measured)
+        ratios = [measured[each] / self.seconds(each) for each in rows]
+        far = np.interp(MEASURED_ROWS, rows, ratios).tolist()
+        self._reference = [shape * each for shape, each in zip(_FIRST_SHAPE, far, strict=True)]
+        self._known = True
+
+
+def _place(rows: int) -> tuple[int, float]:
+    """The measured count at or below, and how far towards the next one; above 1 past the last."""
+    lower = min(bisect_right(MEASURED_ROWS, rows) - 1, len(MEASURED_ROWS) - 2)
+    begin, end = MEASURED_ROWS[lower], MEASURED_ROWS[lower + 1]
+    return lower, (rows - begin) / (end - begin)

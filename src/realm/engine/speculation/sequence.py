@@ -1,0 +1,70 @@
+"""One sequence's drafts: propose, then settle with what the target sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from realm.engine.speculation.draft import Draft, count_accepted
+from realm.engine.speculation.suffix import SuffixDraft
+from realm.engine.speculation.tenant import TenantSpeculation
+from realm.engine.speculation.token_index import MATCH_TOKENS
+
+
+class SequenceSpeculation:
+    """The drafts of one sequence, from its own tokens and its tenant's history.
+
+    In each step: `propose`, verify the first tokens of the draft (or none of them), `settle`.
+    """
+
+    __slots__ = ("_suffix", "_tenant")
+
+    def __init__(self, tenant: TenantSpeculation) -> None:
+        self._tenant = tenant
+        self._suffix = SuffixDraft(tenant.config.suffix_tokens)
+
+    def truncate(self, length: int) -> None:
+        """The sequence was rewound to its first `length` tokens."""
+        self._suffix.truncate(length)
+
+    def propose(self, tokens: Sequence[int], most: int) -> Draft | None:
+        """The tokens that may come next, at most so many and `draft_k`; None without a guess.
+
+        tokens: the whole sequence, only longer than at the last call, or after `truncate`.
+        """
+        config = self._tenant.config
+        count = min(most, config.draft_k)
+        if count < 1 or not (config.suffix or config.history_tokens):
+            return None
+        suffix = self._suffix
+        known = len(suffix)
+        if known < len(tokens):
+            suffix.extend(tokens[known:])
+        own = suffix.propose(count) if config.suffix else None
+        if not len(self._tenant.history) or (own is not None and own.grades[0] == MATCH_TOKENS):
+            return own
+        past = self._tenant.history.propose(suffix.tail(), count)
+        if own is None or past is None:
+            return own or past
+        return max(own, past, key=self._expected)
+
+    def settle(self, draft: Draft, verified: int, sampled: Sequence[int]) -> int:
+        """Learn from what the target said; how many drafted tokens were accepted.
+
+        verified: how many of the draft's tokens were rows of the step; 0 when it was left out.
+        sampled: what joined the sequence: the accepted tokens and one more, or fewer when the
+        sequence ended among them.
+        """
+        known = min(len(draft), len(sampled))
+        right = count_accepted(draft.token_ids[:known], tuple(sampled))
+        self._tenant.calibration.observe(draft, right, known)
+        accepted = min(right, verified)
+        if verified:
+            self._tenant.counter.count(draft.source, verified, accepted)
+        return accepted
+
+    def survivals(self, draft: Draft) -> tuple[float, ...]:
+        """What `plan_drafts` takes: see `Calibration.survivals`."""
+        return self._tenant.calibration.survivals(draft)
+
+    def _expected(self, draft: Draft) -> float:
+        return sum(self._tenant.calibration.survivals(draft))

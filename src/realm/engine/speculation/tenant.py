@@ -1,0 +1,25 @@
+"""What speculation keeps of one tenant: recent outputs, chances, counts. Never another's."""
+
+from __future__ import annotations
+
+from realm.config import SpeculativeConfig
+from realm.engine.speculation.calibration import Calibration
+from realm.engine.speculation.history import TenantHistory
+from realm.engine.speculation.metrics import SpeculationCounter, SpeculationMetrics
+
+
+class TenantSpeculation:
+    """One for each tenant and model; the sequences of the tenant share it."""
+
+    __slots__ = ("calibration", "config", "counter", "history")
+
+    def __init__(self, config: SpeculativeConfig) -> None:
+        self.config = config
+        self.calibration = Calibration()
+        self.history = TenantHistory(config.history_tokens, config.history_entries)
+        self.counter = SpeculationCounter()
+
+    @property
+    def metrics(self) -> SpeculationMetrics:
+        """What became of this tenant's drafts."""
+        return self.counter.metrics

@@ -1,0 +1,105 @@
+"""Adapters as the native core takes them, and the rows of a step that they are added to.
+
+A packed adapter never changes. It keeps nothing of the arrays that it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realm.kernels import NativeAdapter, Transformer
+from realm.lora import Adapter
+
+AdapterPrecision = Literal["int8", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedAdapter:
+    """digest: the adapter's content, its identity. model: content hash of the base."""
+
+    native: NativeAdapter
+    digest: bytes
+    model: str
+
+    @property
+    def byte_size(self) -> int:
+        """Bytes that it holds."""
+        return self.native.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedAdapter:
+    """An adapter on a request: weight times its own scale. A sequence may have several."""
+
+    packed: PackedAdapter
+    weight: float = 1.0
+
+    @property
+    def key(self) -> tuple[bytes, float]:
+        """What the numbers computed with it depend on."""
+        return self.packed.digest, self.weight
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AdapterRows:
+    """The arguments of `Transformer.step` that say what is added to which rows.
+
+    natives: each once. runs: int32 [runs, 4]: adapter, first row, row count, slot (its place among
+    its rows' adapters). weights: float32 [runs]. Both None: nothing is added to any row.
+    """
+
+    natives: list[NativeAdapter]
+    runs: NDArray[np.int32] | None
+    weights: NDArray[np.float32] | None
+
+
+_NO_ADAPTERS = AdapterRows([], None, None)
+
+
+def pack_adapter(
+    native: Transformer, model: str, adapter: Adapter, precision: AdapterPrecision = "int8"
+) -> PackedAdapter:
+    """precision: 'int8' holds A as int8 with a scale for 32 inputs and B as half floats,
+    'bfloat16' both as bfloat16. Any thread. Raises NativeError for numbers that do not fit."""
+    factors = [
+        (target.layer or 0, int(target.projection), factor.a, factor.b, factor.scale)
+        for target, factor in adapter.factors.items()
+    ]
+    packed = NativeAdapter(native, precision=precision, factors=factors)
+    return PackedAdapter(packed, adapter.digest, model)
+
+
+def adapter_rows(rows: Sequence[tuple[int, Sequence[WeightedAdapter]]]) -> AdapterRows:
+    """rows: in order, how many rows come next and what is added to them.
+
+    Neighbours with one adapter at one weight become one run.
+    """
+    if not any(adapters for _, adapters in rows):
+        return _NO_ADAPTERS
+    places: dict[int, int] = {}
+    natives: list[NativeAdapter] = []
+    runs: list[list[int]] = []
+    weights: list[float] = []
+    for slot in range(max(len(adapters) for _, adapters in rows)):
+        first, open_run = 0, False
+        for count, adapters in rows:
+            if slot >= len(adapters):
+                open_run = False
+            else:
+                native, weight = adapters[slot].packed.native, adapters[slot].weight
+                place = places.setdefault(id(native), len(natives))
+                if place == len(natives):
+                    natives.append(native)
+                if open_run and runs[-1][0] == place and weights[-1] == weight:
+                    runs[-1][2] += count
+                else:
+                    runs.append([place, first, count, slot])
+                    weights.append(weight)
+                    open_run = True
+            first += count
+    return AdapterRows(natives, np.array(runs, np.int32), np.array(weights, np.float32))
