@@ -35,7 +35,7 @@ Step::Step(Transformer& model, const StepInput& input, CachePool& pool, Team& te
   const size_t partials =
       sizeof(float) * 2 * kTileQueries * static_cast<size_t>(partial_size(shape_.head_dim));
   scratch_bytes_ = (std::max(product_scratch_bytes(static_cast<int>(widest)), partials) + 63) / 64 * 64 +
-                   kSlabRows * 2 * 32 * sizeof(float);
+                   sizeof(float) * static_cast<size_t>(gate_scratch_floats(kSlabRows));
   model.thread_scratch_.reserve(scratch_bytes_ * static_cast<size_t>(team.size()));
   model.sampler_scratch_.resize(static_cast<size_t>(team.size()));
   plan_attention();
@@ -120,27 +120,28 @@ void Step::norm_rows(const std::vector<float>& weight, const std::vector<float>*
   }
 }
 
-void Step::gate_columns(const LayerWeights& layer, int index, int block, const Activations& x,
+void Step::gate_columns(const LayerWeights& layer, int index, int begin, int end, const Activations& x,
                         const Slab& slab, int thread) const {
+  const int first = begin * kBlockColumns, last = end * kBlockColumns, ffn = shape_.ffn;
   // As if the scratch held every row and every column of both.
-  const ptrdiff_t shift = static_cast<ptrdiff_t>(block + slab.first) * 32;
-  float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_) - kSlabRows * 64 - shift;
-  float* ups = gates + kSlabRows * 32;
-  const int first = block * kBlockColumns, last = first + kBlockColumns, ffn = shape_.ffn;
-  kernels_.product(layer.gate, 2 * block, 2 * block + 2, x, gates, 32, false, scratch(thread));
-  kernels_.product(layer.up, 2 * block, 2 * block + 2, x, ups, 32, false, scratch(thread));
-  expand(adapter_runs_, index, AdapterInput::kFfnInput, slab, first, last, gates, 32);
-  expand(adapter_runs_, index, AdapterInput::kFfnInput, slab, ffn + first, ffn + last, ups - ffn, 32);
+  float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_) - gate_scratch_floats(kSlabRows) -
+                 (first + static_cast<ptrdiff_t>(slab.first) * kGateColumns);
+  float* ups = gates + kSlabRows * kGateColumns;
+  kernels_.product(layer.gate, 2 * begin, 2 * end, x, gates, kGateColumns, false, scratch(thread));
+  kernels_.product(layer.up, 2 * begin, 2 * end, x, ups, kGateColumns, false, scratch(thread));
+  expand(adapter_runs_, index, AdapterInput::kFfnInput, slab, first, last, gates, kGateColumns);
+  expand(adapter_runs_, index, AdapterInput::kFfnInput, slab, ffn + first, ffn + last, ups - ffn,
+         kGateColumns);
   const size_t per_tile = ffn_columns_ / kBlockColumns;
   const bool quantized = is_quantized(layer.down.form), adapted = !adapter_runs_.empty();
   for (int r = slab.first; r < slab.first + slab.rows; r++) {
-    float* gated = gates + first + static_cast<ptrdiff_t>(r) * 32;
-    float* out = quantized && !adapted ? gated : row(ffn_, r, ffn_columns_) + first;
-    kernels_.gate(shape_.gate, gated, ups + first + static_cast<ptrdiff_t>(r) * 32, 32, out);
+    const ptrdiff_t at = first + static_cast<ptrdiff_t>(r) * kGateColumns;
+    float* out = quantized && !adapted ? gates + at : row(ffn_, r, ffn_columns_) + first;
+    kernels_.gate(shape_.gate, gates + at, ups + at, last - first, out);
     if (quantized || adapted)
       kernels_.quantize_row(
-          out, kBlockColumns,
-          ffn_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + static_cast<size_t>(block),
+          out, last - first,
+          ffn_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + static_cast<size_t>(begin),
           r % kTileRows);
   }
 }
@@ -171,7 +172,8 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
   for_slabs(range + 8, thread, static_cast<int>(ffn_columns_ / kBlockColumns), rows,
             [&](int begin, int end, const Slab& slab) {
               const Activations x = rows_of(normed, slab.first, slab.rows);
-              for (int b = begin; b < end; b++) gate_columns(layer, index, b, x, slab, thread);
+              for (int b = begin; b < end; b += kGateBlocks)
+                gate_columns(layer, index, b, std::min(b + kGateBlocks, end), x, slab, thread);
             });
   team_.barrier();
   const bool ffn_branch = has_branch(layer.post_ffn_norm);

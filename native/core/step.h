@@ -116,10 +116,14 @@ class Step {
   // What waits in the branch buffer is added; then norm and quantise.
   void norm_rows(const std::vector<float>& weight, const std::vector<float>* post, int begin, int end) const;
 
-  // 32 columns of gate and up for a slab of rows, their product, quantised: one block of the down
-  // projection's input.
-  void gate_columns(const LayerWeights& layer, int index, int block, const Activations& x, const Slab& slab,
-                    int thread) const;
+  // Blocks begin .. end - 1 of 32 columns of gate and up for a slab of rows, their product, quantised: so
+  // many blocks of the down projection's input. At most kGateBlocks.
+  void gate_columns(const LayerWeights& layer, int index, int begin, int end, const Activations& x,
+                    const Slab& slab, int thread) const;
+  static constexpr int kGateBlocks = 4, kGateColumns = kGateBlocks * kBlockColumns;
+  static constexpr ptrdiff_t gate_scratch_floats(int rows) {
+    return static_cast<ptrdiff_t>(rows) * 2 * kGateColumns;
+  }
 
   void run_layer(const LayerWeights& layer, int index, int range, int thread) const;
 
