@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "formats.h"
+#include "kernels.h"
 
 namespace realm {
 
@@ -19,11 +19,15 @@ enum class AdapterInput : int {
 };
 constexpr int kLayerInputs = 4;
 
-// Outputs from first_output on get B s, where s are the ranks from first_rank on.
+// Outputs from first_output on get B s, where s are the `rank` ranks from first_rank on; quantised they stand
+// from first_quant on. One of both B is there.
 struct AdapterExpand {
-  int first_output, first_rank;
+  int first_output, first_rank, rank, first_quant;
   PackedMatrix b;
+  RankMatrix quantized_b;
+  int groups() const { return quantized_b.groups > 0 ? quantized_b.groups : b.groups; }
 };
+constexpr int kMostExpands = 3;  // of one site
 
 // Products of one input share one pass over it: their A stand one after the other.
 struct AdapterSite {
@@ -39,7 +43,7 @@ struct AdapterFactor {
 };
 
 enum class AdapterPrecision : int {
-  kInt8 = 0,      // A as int8 with a scale for 32 inputs, B as half floats
+  kInt8 = 0,      // A as int8 with a scale for 32 inputs, B as int8 with a scale for an output
   kBfloat16 = 1,  // both as bfloat16
 };
 
@@ -67,8 +71,9 @@ class Adapter {
     return layers_[static_cast<size_t>(layer)].sites[static_cast<int>(input)];
   }
   const AdapterShape& shape() const { return shape_; }
-  // Numbers that A x takes at the widest site.
+  // Numbers that A x takes at the widest site; quants that it takes.
   int widest() const { return widest_; }
+  int widest_quants() const { return widest_quants_; }
   bool has_embedding() const { return embedding_b_.groups > 0; }
   int embedding_rank() const { return embedding_b_.columns; }
   const PackedMatrix& embedding_b() const { return embedding_b_; }
@@ -78,8 +83,10 @@ class Adapter {
 
  private:
   bool pack(int ggml_type, int rows, int columns, const std::vector<uint8_t>& data, PackedMatrix* matrix);
-  bool pack_a(const AdapterFactor& factor, std::vector<uint8_t>& data) const;
+  bool pack_a(const std::vector<AdapterFactor>& factors, int ranks, const float* balances,
+              PackedMatrix* matrix);
   bool pack_b(const AdapterFactor& factor, PackedMatrix* matrix);
+  bool quantize_b(const AdapterFactor& factor, RankMatrix* matrix);
 
   struct Layer {
     AdapterSite sites[kLayerInputs];
@@ -91,7 +98,7 @@ class Adapter {
   AdapterSite head_;
   PackedMatrix embedding_b_;
   uint16_t* embedding_a_ = nullptr;  // [vocabulary][rank], half floats or bfloat16
-  int widest_ = 0;
+  int widest_ = 0, widest_quants_ = 0;
 };
 
 // `count` rows of a step from the first-th, to which `weight` times an adapter is added. Several of one row

@@ -25,6 +25,26 @@ struct Activations {
   int end() const { return first + rows; }
 };
 
+// B of an adapter: for every 16 outputs `quads` vectors of 64 bytes (byte 4 * output + rank of four ranks,
+// 128 added), then 16 scales as bfloat16.
+struct RankMatrix {
+  int outputs = 0, groups = 0, quads = 0;
+  uint8_t* data = nullptr;
+
+  size_t group_bytes() const { return 64 * static_cast<size_t>(quads) + 2 * kGroupRows; }
+  uint8_t* group(int index) const { return data + group_bytes() * static_cast<size_t>(index); }
+};
+
+// Rows of A x, quantised, of one part of a site; scales[row * part_stride] belong to quants + row *
+// quant_stride.
+struct Ranks {
+  const int8_t* quants;
+  ptrdiff_t quant_stride;
+  const float* scales;
+  const int32_t* sums;
+  ptrdiff_t part_stride;
+};
+
 // Queries of one sequence, query_count for each of `heads` neighbouring key/value heads. In a page the
 // planes of a head stand together: keys as [head_dim][32 tokens], then values as [32 tokens][head_dim], half
 // floats.
@@ -60,6 +80,11 @@ struct KernelTable {
   // out[row][16 g + lane] (=, or += when accumulate) for groups [begin, end). scratch: unpack_bytes(columns).
   void (*product)(const PackedMatrix& matrix, int begin, int end, const Activations& activations, float* out,
                   ptrdiff_t out_stride, bool accumulate, uint8_t* scratch);
+  // values [count] as int8, the scale of one, and their sum; quants: a multiple of 16.
+  void (*quantize_ranks)(const float* values, int count, int8_t* quants, float* scale, int32_t* sum);
+  // out[row][16 g + lane] += B x for groups [begin, end) and `rows` rows from the first.
+  void (*expand)(const RankMatrix& b, int begin, int end, const Ranks& x, int first, int rows, float* out,
+                 ptrdiff_t out_stride);
   void (*quantize_row)(const float* values, int columns, ActivationBlock* blocks, int lane);
   void (*rms_norm)(const float* values, const float* weight, int columns, float epsilon, float* out);
   void (*rotate)(const float* angles, int dimensions, bool interleaved, float* head);

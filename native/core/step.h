@@ -147,9 +147,14 @@ class Step {
   void expand(const std::vector<AdapterRun>& runs, int layer, AdapterInput input, const Slab& slab, int begin,
               int end, float* out, size_t stride) const;
   void add_embedding(int index, float* to) const;
-  float* shrunk(const AdapterRun& run) const {
-    return shrunk_ + static_cast<size_t>(run.slot) * shrunk_rows_ * shrunk_columns_;
-  }
+  void shrink_run(const AdapterRun& run, int layer, AdapterInput input, const Activations& x,
+                  int thread) const;
+  // Groups from .. to - 1 of one part of a site.
+  void expand_part(const AdapterRun& run, const AdapterExpand& expand, size_t part, int from, int to,
+                   float* out, size_t stride) const;
+  // Of row 0 among the rows that A x is kept for.
+  size_t place_of(const AdapterRun& run) const { return static_cast<size_t>(run.slot) * shrunk_rows_; }
+  float* shrunk(const AdapterRun& run) const { return shrunk_ + place_of(run) * shrunk_columns_; }
 
   Transformer& model_;
   const TransformerShape& shape_;
@@ -167,7 +172,10 @@ class Step {
   float* span_partials_ = nullptr;
   std::vector<AdapterRun> adapter_runs_, output_runs_;  // none crosses a slab; output_runs_: rows of the head
   float* shrunk_ = nullptr;                             // [slot][row][shrunk_columns_]
-  size_t shrunk_rows_ = 0, shrunk_columns_ = 0;
+  int8_t* rank_quants_ = nullptr;                       // [slot][row][shrunk_quants_]
+  float* rank_scales_ = nullptr;                        // [slot][row][kMostExpands]
+  int32_t* rank_sums_ = nullptr;
+  size_t shrunk_rows_ = 0, shrunk_columns_ = 0, shrunk_quants_ = 0;
 };
 
 }  // namespace realm

@@ -7,11 +7,12 @@
 namespace realm {
 
 void Step::plan_adapters() {
-  int slots = 0, widest = 0;
+  int slots = 0, widest = 0, widest_quants = 0;
   const int outputs = static_cast<int>(input_.logit_rows.size());
   for (const AdapterRun& run : input_.adapters) {
     slots = std::max(slots, run.slot + 1);
     widest = std::max({widest, run.adapter->widest(), run.adapter->embedding_rank()});
+    widest_quants = std::max(widest_quants, run.adapter->widest_quants());
     for (int at = run.first, end = run.first + run.count; at < end;) {
       const int stop = std::min(end, (at / kSlabRows + 1) * kSlabRows);
       adapter_runs_.push_back({run.adapter, at, stop - at, run.slot, run.weight});
@@ -25,52 +26,85 @@ void Step::plan_adapters() {
   }
   if (slots == 0) return;
   shrunk_columns_ = static_cast<size_t>(widest);
+  shrunk_quants_ = static_cast<size_t>(widest_quants);
   shrunk_rows_ = static_cast<size_t>(std::max(input_.rows, outputs));
-  shrunk_ = model_.shrunk_.reserve(static_cast<size_t>(slots) * shrunk_rows_ * shrunk_columns_);
+  const size_t places = static_cast<size_t>(slots) * shrunk_rows_;
+  shrunk_ = model_.shrunk_.reserve(places * shrunk_columns_);
+  rank_quants_ = model_.rank_quants_.reserve(places * shrunk_quants_ + 1);
+  rank_scales_ = model_.rank_scales_.reserve(places * kMostExpands);
+  rank_sums_ = model_.rank_sums_.reserve(places * kMostExpands);
 }
 
 void Step::shrink(const std::vector<AdapterRun>& runs, int layer, AdapterInput input, const Activations& x,
                   int range, int thread) const {
-  int groups = 0;
-  for (const AdapterRun& run : runs) groups = std::max(groups, run.adapter->site(layer, input).a.groups);
-  if (groups == 0) return;
-  team_.for_range(range, thread, static_cast<int>(runs.size()) * groups, [&](int begin, int end) {
-    for (int i = begin; i < end; i++) {
-      const AdapterRun& run = runs[static_cast<size_t>(i / groups)];
-      const PackedMatrix& a = run.adapter->site(layer, input).a;
-      const int group = i % groups;
-      if (group >= a.groups) continue;
-      float* out = shrunk(run);
-      kernels_.product(a, group, group + 1, rows_of(x, run.first, run.count), out,
-                       static_cast<ptrdiff_t>(shrunk_columns_), false, scratch(thread));
-      if (run.weight == 1.0f) continue;
-      for (int r = run.first; r < run.first + run.count; r++)
-        for (int lane = 0; lane < kGroupRows; lane++)
-          row(out, r, shrunk_columns_)[group * kGroupRows + lane] *= run.weight;
-    }
+  bool any = false;
+  for (const AdapterRun& run : runs) any = any || run.adapter->site(layer, input).a.groups > 0;
+  if (!any) return;
+  team_.for_range(range, thread, static_cast<int>(runs.size()), [&](int begin, int end) {
+    for (int i = begin; i < end; i++) shrink_run(runs[static_cast<size_t>(i)], layer, input, x, thread);
   });
   team_.barrier();
 }
 
-void Step::expand(const std::vector<AdapterRun>& runs, int layer, AdapterInput input, const Slab& slab,
-                  int begin, int end, float* out, size_t stride) const {
-  constexpr size_t kFetchBytes = 4096;
-  for (const AdapterRun& run : runs) {
-    if (run.first < slab.first || run.first >= slab.first + slab.rows) continue;
-    for (const AdapterExpand& part : run.adapter->site(layer, input).expands) {
-      const int from = std::max(begin - part.first_output, 0) / kGroupRows;
-      const int to = std::min((end - part.first_output) / kGroupRows, part.b.groups);
-      if (from >= to) continue;
-      const Activations ranks{shrunk(run) + part.first_rank, static_cast<ptrdiff_t>(shrunk_columns_), nullptr,
-                              run.count, run.first};
-      kernels_.product(part.b, from, to, ranks, out + part.first_output, static_cast<ptrdiff_t>(stride), true,
-                       nullptr);
-      // This adapter's next outputs are computed when those of all others have been.
-      const uint8_t* next = part.b.group(to);
-      const size_t bytes = part.b.group_bytes * static_cast<size_t>(std::min(to - from, part.b.groups - to));
-      for (size_t at = 0; at < std::min(bytes, kFetchBytes); at += 64) __builtin_prefetch(next + at);
+void Step::shrink_run(const AdapterRun& run, int layer, AdapterInput input, const Activations& x,
+                      int thread) const {
+  const AdapterSite& site = run.adapter->site(layer, input);
+  if (site.a.groups == 0) return;
+  kernels_.product(site.a, 0, site.a.groups, rows_of(x, run.first, run.count), shrunk(run),
+                   static_cast<ptrdiff_t>(shrunk_columns_), false, scratch(thread));
+  for (int r = run.first; r < run.first + run.count; r++) {
+    float* values = row(shrunk(run), r, shrunk_columns_);
+    if (run.weight != 1.0f)
+      for (int i = 0; i < site.a.rows; i++) values[i] *= run.weight;
+    const size_t place = place_of(run) + static_cast<size_t>(r);
+    for (size_t part = 0; part < site.expands.size(); part++) {
+      const AdapterExpand& expand = site.expands[part];
+      if (expand.quantized_b.groups == 0) continue;
+      const size_t at = place * kMostExpands + part;
+      kernels_.quantize_ranks(values + expand.first_rank, expand.rank,
+                              rank_quants_ + place * shrunk_quants_ + expand.first_quant, rank_scales_ + at,
+                              rank_sums_ + at);
     }
   }
+}
+
+void Step::expand(const std::vector<AdapterRun>& runs, int layer, AdapterInput input, const Slab& slab,
+                  int begin, int end, float* out, size_t stride) const {
+  for (const AdapterRun& run : runs) {
+    if (run.first < slab.first || run.first >= slab.first + slab.rows) continue;
+    const AdapterSite& site = run.adapter->site(layer, input);
+    for (size_t part = 0; part < site.expands.size(); part++) {
+      const AdapterExpand& expand = site.expands[part];
+      const int from = std::max(begin - expand.first_output, 0) / kGroupRows;
+      const int to = std::min((end - expand.first_output) / kGroupRows, expand.groups());
+      if (from < to) expand_part(run, expand, part, from, to, out + expand.first_output, stride);
+    }
+  }
+}
+
+void Step::expand_part(const AdapterRun& run, const AdapterExpand& expand, size_t part, int from, int to,
+                       float* out, size_t stride) const {
+  constexpr size_t kFetchBytes = 4096;
+  const uint8_t* next;
+  size_t group_bytes;
+  if (const RankMatrix& b = expand.quantized_b; b.groups > 0) {
+    const size_t place = place_of(run);
+    const Ranks ranks{rank_quants_ + place * shrunk_quants_ + expand.first_quant,
+                      static_cast<ptrdiff_t>(shrunk_quants_), rank_scales_ + place * kMostExpands + part,
+                      rank_sums_ + place * kMostExpands + part, kMostExpands};
+    kernels_.expand(b, from, to, ranks, run.first, run.count, out, static_cast<ptrdiff_t>(stride));
+    next = b.group(to);
+    group_bytes = b.group_bytes();
+  } else {
+    const Activations ranks{shrunk(run) + expand.first_rank, static_cast<ptrdiff_t>(shrunk_columns_), nullptr,
+                            run.count, run.first};
+    kernels_.product(expand.b, from, to, ranks, out, static_cast<ptrdiff_t>(stride), true, nullptr);
+    next = expand.b.group(to);
+    group_bytes = expand.b.group_bytes;
+  }
+  // This adapter's next outputs are computed when those of all others have been.
+  const size_t bytes = group_bytes * static_cast<size_t>(std::min(to - from, expand.groups() - to));
+  for (size_t at = 0; at < std::min(bytes, kFetchBytes); at += 64) __builtin_prefetch(next + at);
 }
 
 void Step::add_embedding(int index, float* to) const {

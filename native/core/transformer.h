@@ -113,6 +113,9 @@ class Transformer {
       shrunk_;
   Buffer<ActivationBlock> normed_blocks_, attended_blocks_, ffn_blocks_, output_blocks_;
   Buffer<uint8_t> thread_scratch_;
+  Buffer<float> rank_scales_;
+  Buffer<int8_t> rank_quants_;
+  Buffer<int32_t> rank_sums_;
   std::vector<SamplerScratch> sampler_scratch_;
   int logit_row_count_ = 0;
 };
