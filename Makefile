@@ -31,8 +31,8 @@ test: $(STAMPS)/develop
 	$(BIN)/python -m pytest
 
 check: $(STAMPS)/develop
-	$(BIN)/ruff format --check src tests attacks benchmarks guests
-	$(BIN)/ruff check src tests attacks benchmarks guests
+	$(BIN)/ruff format --check src tests attacks benchmarks guests adapters
+	$(BIN)/ruff check src tests attacks benchmarks guests adapters
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror native/*/*.cpp native/*/*.h native/*/*.inc
@@ -51,8 +51,8 @@ sanitize: $(STAMPS)/develop
 		tests/native tests/engine tests/memory -k "not real_models"
 
 format: $(STAMPS)/develop
-	$(BIN)/ruff format src tests attacks benchmarks guests
-	$(BIN)/ruff check --fix src tests attacks benchmarks guests
+	$(BIN)/ruff format src tests attacks benchmarks guests adapters
+	$(BIN)/ruff check --fix src tests attacks benchmarks guests adapters
 	$(BIN)/clang-format -i native/*/*.cpp native/*/*.h native/*/*.inc
 
 # The committed WASM programs, from their sources.

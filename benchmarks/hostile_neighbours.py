@@ -4,8 +4,9 @@
 
 Eight tenants generate all the time, each through its own program. Beside them one hostile tenant
 starts its program again whenever it has ended, as a stranger would who tries. Slices without and
-with the attack take turns; the figure is the median of the ratios. The answers of all slices must
-be the same tokens. Exits with 1 when an answer differs.
+with the attack take turns; the figure is the median of the ratios. Every tenant may lead the others
+by a long prompt's worth, so the first seconds of each attack have a figure of their own. The
+answers of all slices must be the same tokens. Exits with 1 when an answer differs.
 """
 
 from __future__ import annotations
@@ -90,8 +91,13 @@ class Neighbours:
         answers = [answer for _, _, found in done for answer in found]
         return sum(count for _, count, _ in done) / elapsed, answers
 
-    def slice_beside(self, attack: ProgramAttack, seconds: float) -> tuple[Slice, int, float]:
-        """The same beside the attack, how often it was started, and the seconds of its turns."""
+    def slices_beside(
+        self, attack: ProgramAttack, first: float, seconds: float
+    ) -> tuple[Slice, Slice, int, float]:
+        """The same beside the attack: its first seconds, then the others.
+
+        Also how often the attack was started, and the seconds of its turns.
+        """
         program = self._ground.compile(attack.make())
         policy = TenantPolicy(guest_limits=HOSTILE_LIMITS)
         hostile = self._ground.tenant("hostile", program, policy)
@@ -99,10 +105,11 @@ class Neighbours:
         attacker = Attacker(hostile, stop)
         attacker.start()
         attacker.began.wait()
+        at_first = self.slice(first)
         found = self.slice(seconds)
         stop.set()
         attacker.end()
-        return found, attacker.count, hostile._tenant.account.guest_seconds
+        return at_first, found, attacker.count, hostile._tenant.account.guest_seconds
 
     @staticmethod
     def _generate(
@@ -153,28 +160,32 @@ class Attacker(threading.Thread):
 
 
 def measure(
-    neighbours: Neighbours, attack: ProgramAttack, seconds: float, rounds: int
+    neighbours: Neighbours, attack: ProgramAttack, arguments: argparse.Namespace
 ) -> tuple[dict[str, object], list[tuple[int, ...]]]:
     """The figures of one attack, and every answer that was given."""
-    ratios, quiet_rates, beside_rates, starts = [], [], [], 0
+    ratios, first_ratios, quiet_rates, beside_rates, starts = [], [], [], [], 0
     turn_seconds = wall_seconds = 0.0
     answers: list[tuple[int, ...]] = []
-    for _ in range(rounds):
-        quiet, found = neighbours.slice(seconds)
+    for _ in range(arguments.rounds):
+        quiet, found = neighbours.slice(arguments.seconds)
         started = time.perf_counter()
-        (beside, found_beside), count, turns = neighbours.slice_beside(attack, seconds)
+        (at_first, found_first), (beside, found_beside), count, turns = neighbours.slices_beside(
+            attack, arguments.first_seconds, arguments.seconds
+        )
         wall_seconds += time.perf_counter() - started
         turn_seconds += turns
         ratios.append(beside / quiet)
+        first_ratios.append(at_first / quiet)
         quiet_rates.append(quiet)
         beside_rates.append(beside)
         starts += count
-        answers += found + found_beside
+        answers += found + found_first + found_beside
     return {
         "attack": attack.name,
         "quiet_tokens_per_second": round(statistics.median(quiet_rates), 1),
         "beside_tokens_per_second": round(statistics.median(beside_rates), 1),
         "share_kept": round(statistics.median(ratios), 3),
+        "share_kept_at_first": round(statistics.median(first_ratios), 3),
         "shares": [round(ratio, 3) for ratio in ratios],
         "attack_starts": starts,
         "thread_share_of_attack": round(turn_seconds / wall_seconds, 3),
@@ -193,11 +204,12 @@ def main() -> int:
         neighbours = Neighbours(ground)
         neighbours.slice(1.0)
         for name in names:
-            row, found = measure(neighbours, attacks[name], arguments.seconds, arguments.rounds)
+            row, found = measure(neighbours, attacks[name], arguments)
             rows.append(row)
             answers += found
             print(
-                f"{name:52} {row['share_kept']:6.1%} {row['thread_share_of_attack']:6.1%}",
+                f"{name:52} {row['share_kept']:6.1%} at first {row['share_kept_at_first']:6.1%}"
+                f" thread {row['thread_share_of_attack']:6.1%}",
                 flush=True,
             )
     different = len(set(answers)) - HONEST_COUNT
@@ -208,6 +220,7 @@ def main() -> int:
         "threads": arguments.threads,
         "honest_tenants": HONEST_COUNT,
         "slice_seconds": arguments.seconds,
+        "first_seconds": arguments.first_seconds,
         "rounds": arguments.rounds,
         "least_share_kept": min(float(str(row["share_kept"])) for row in rows),
         "different_answers": different,
@@ -229,6 +242,7 @@ def _parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of one slice")
+    parser.add_argument("--first-seconds", type=float, default=2.0, help="of each attack")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--attacks", nargs="*", help="by name (a choice of the table)")

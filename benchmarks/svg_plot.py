@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+Series = Sequence[tuple[str, str, str, str]]  # key of a point, label, colour, dashes
+
 PANELS = ("sequences", "context", "threads")
-SERIES = (
+SERIES: Series = (
     ("tokens_per_second", "measured", "#1f5fbf", ""),
     ("bandwidth_limit", "read bandwidth", "#b3541e", "6 4"),
     ("arithmetic_limit", "product rate", "#4a7a3a", "2 3"),
@@ -34,8 +37,9 @@ def size() -> tuple[int, int]:
     return LEFT + len(PANELS) * (WIDTH + GAP), HEIGHT + 130
 
 
-def draw(document: dict[str, Any]) -> str:
-    """The whole SVG; both axes logarithmic."""
+def draw(document: dict[str, Any], panels: Sequence[str] = PANELS, series: Series = SERIES) -> str:
+    """The whole SVG, of as many panels as PANELS; both axes logarithmic. What `series` names first
+    was measured, and its points are marked."""
     width, height = size()
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -44,19 +48,21 @@ def draw(document: dict[str, Any]) -> str:
         f'<text x="{LEFT}" y="24" font-size="15">{escape(document["model"])}: tokens per second, '
         f"{document['threads']} threads, {escape(document['machine']['processor'])}</text>",
     ]
-    for index, panel in enumerate(PANELS):
+    for index, panel in enumerate(panels):
         points = {float(at): point for at, point in document["curves"][panel].items()}
-        parts += _panel(panel, points, LEFT + index * (WIDTH + GAP))
-    for index, (_, label, colour, dashes) in enumerate(SERIES):
+        parts += _panel(panel, points, LEFT + index * (WIDTH + GAP), series)
+    for index, (_, label, colour, dashes) in enumerate(series):
         x, y = LEFT + index * 170, HEIGHT + 110
         parts.append(line([(x, y - 4), (x + 30, y - 4)], colour, dashes))
         parts.append(f'<text x="{x + 38}" y="{y}">{label}</text>')
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _panel(name: str, points: dict[float, dict[str, float]], left: int) -> list[str]:
+def _panel(
+    name: str, points: dict[float, dict[str, float]], left: int, series: Series
+) -> list[str]:
     places = sorted(points)
-    values = [points[at][key] for at in places for key, *_ in SERIES]
+    values = [points[at][key] for at in places for key, *_ in series]
     low, high = math.log10(min(values)) - 0.05, math.log10(max(values)) + 0.05
     span = math.log2(places[-1] / places[0]) or 1.0
 
@@ -80,10 +86,10 @@ def _panel(name: str, points: dict[float, dict[str, float]], left: int) -> list[
         y = up(tick)
         parts.append(line([(left, y), (left + WIDTH, y)], "#ddd", ""))
         parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:,.0f}</text>')
-    for key, _, colour, dashes in SERIES:
+    for key, _, colour, dashes in series:
         path = [(across(at), up(points[at][key])) for at in places]
         parts.append(line(path, colour, dashes))
-        if key == "tokens_per_second":
+        if key == series[0][0]:
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in path]
     return parts
 

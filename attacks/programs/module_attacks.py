@@ -52,7 +52,7 @@ MODULES: Sequence[ProgramAttack] = (
     ProgramAttack("no module", GuestCompileError, "magic", lambda: b"\x7fELF" + bytes(1000)),
     ProgramAttack("header alone", GuestContractError, "export memory", lambda: b"\0asm\1\0\0\0"),
     ProgramAttack(
-        "component", GuestCompileError, "component", lambda: b"\0asm\x0d\0\1\0" + bytes(8)
+        "component", GuestLimitError, "not offered", lambda: b"\0asm\x0d\0\1\0" + bytes(8)
     ),
     ProgramAttack(
         "section longer than the file",

@@ -220,6 +220,7 @@ NB_MODULE(_guest, m) {
             if (buffer.size() != 0) std::memcpy(target, buffer.data(), buffer.size());
           },
           nb::arg("pointer"), nb::arg("data"))
+      .def_prop_ro("memory_bytes", &rg::Guest::memory_bytes)
       .def_prop_ro("compute_seconds", [](const rg::Guest& self) {
         return static_cast<double>(self.compute_nanoseconds()) * 1e-9;
       });

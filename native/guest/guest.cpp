@@ -329,6 +329,11 @@ void Guest::resume(int32_t answer) {
   mailbox_.answered = true;
 }
 
+uint64_t Guest::memory_bytes() const {
+  if (phase_ == Phase::kInstantiate || phase_ == Phase::kEnded) return mailbox_.memory_size;
+  return api_.wasmtime_memory_data_size(context_, &memory_);
+}
+
 bool Guest::contains(uint64_t pointer, uint64_t length) const {
   return mailbox_.full && !mailbox_.answered && pointer <= mailbox_.memory_size &&
          length <= mailbox_.memory_size - pointer;

@@ -65,6 +65,7 @@ class Guest {
   const std::string& text() const { return text_; }  // of a finished program of the older form
   const std::string& message() const { return message_; }
   uint64_t compute_nanoseconds() const { return compute_nanoseconds_; }
+  uint64_t memory_bytes() const;  // of its linear memory, whether it has touched them or not
   bool yielded_last() const { return yielded_last_; }
 
  private:

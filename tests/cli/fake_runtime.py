@@ -74,7 +74,7 @@ class Tenant:
         prompt_ids = tuple(token_ids) if token_ids is not None else tuple(map(ord, asked))
         if len(prompt_ids) > self.runtime.context_length:
             raise ContextLengthError(f"{len(prompt_ids)} tokens\ndo not fit")
-        text = "x" * max_tokens if options.get("ignore_eos") else self.runtime.next_answer()
+        text = "x" * max_tokens if options.get("ignore_eos") else self.runtime.answer_of(self.name)
         timings = Timings(len(prompt_ids), len(text))
         ids = tuple(map(ord, text))
         logprobs = None
@@ -107,9 +107,32 @@ class Model:
         return np.zeros((len(token_ids), 8), dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class AdapterStatus:
+    name: str
+    resident_bytes: int = 900_000
+
+
+@dataclass
+class Adapters:
+    """error: what loading any adapter raises."""
+
+    error: Exception | None = None
+    paths: dict = field(default_factory=dict)
+
+    def load(self, name, path, tenant=None):
+        if self.error is not None:
+            raise self.error
+        self.paths[name] = path
+        return AdapterStatus(name)
+
+
 @dataclass
 class FakeRuntime:
-    """answers: one for each generation, the last one again and again."""
+    """answers: one for each generation, the last one again and again.
+
+    voices: what tenants with an adapter of this name answer instead.
+    """
 
     answers: list[str] = field(default_factory=lambda: ["Paris."])
     interrupt_after: int | None = None
@@ -120,11 +143,17 @@ class FakeRuntime:
     program: bytes | None = None
     limits: object = None
     closed: bool = False
+    lora: Adapters = field(default_factory=Adapters)
+    tenant_adapters: dict[str, str] = field(default_factory=dict)
+    voices: dict[str, str] = field(
+        default_factory=lambda: {"pirate": "Arr!", "json": "{}", "sql": "SELECT 1;"}
+    )
 
-    def open(self, configuration, *, program=None, limits=None):
+    def open(self, configuration, *, program=None, limits=None, host_limits=None):
         self.threads = configuration.threads
         self.program = program
         self.limits = limits
+        self.host_limits = host_limits
         return self
 
     def __enter__(self):
@@ -136,6 +165,13 @@ class FakeRuntime:
     def get_or_create_runtime_with_model(self, tenant_id, configuration):
         self.models[configuration.name] = Model()
         return Tenant(tenant_id, self)
+
+    def set_tenant_lora_adapter(self, tenant_id, name):
+        self.tenant_adapters[tenant_id] = name
+
+    def answer_of(self, tenant_id):
+        voice = self.voices.get(self.tenant_adapters.get(tenant_id))
+        return self.next_answer() if voice is None else voice
 
     def next_answer(self):
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

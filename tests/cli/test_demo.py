@@ -1,8 +1,17 @@
-"""`realm demo`: the conversation, the table, and its failure without Paris."""
+"""`realm demo`: the conversation, the table, the three voices, and when it fails."""
 
 import json
+from pathlib import Path
 
 import pytest
+
+from realm.cli.voices import QUESTION, adapter_folder, ask_voices
+from realm.config import EngineConfig, ModelConfig
+from realm.errors import AdapterMismatchError, NotSupportedError
+from realm.runtime import RuntimeManager
+
+VOICES = ("pirate", "json", "sql")
+LARGEST_BYTES = 1_000_000
 
 
 def demo(realm, model_file, *words):
@@ -21,7 +30,7 @@ def test_answers_and_table_are_shown(realm, runtime, model_file):
 
 def test_every_turn_sees_the_turns_before(realm, runtime, model_file):
     demo(realm, model_file)
-    assert [len(request["messages"]) for request in runtime.requests] == [2, 2, 4, 6]
+    assert [len(request["messages"]) for request in runtime.requests[:4]] == [2, 2, 4, 6]
     assert all(request["temperature"] == 0.0 for request in runtime.requests)
     assert not any(request.get("direct") for request in runtime.requests)
 
@@ -43,3 +52,91 @@ def test_json_adds_the_parts_up(realm, model_file):
     assert summary["decode_tokens"] == 4 * (len("Paris.") - 1)
     assert summary["decode_seconds"] == pytest.approx(4 * 0.25)
     assert summary["weights_bytes"] == 98_000_000
+
+
+def test_three_tenants_answer_one_question_with_their_adapters(realm, runtime, model_file):
+    outcome = demo(realm, model_file)
+    asked = runtime.requests[4:]
+    assert [request["tenant"] for request in asked] == ["tenant-a", "tenant-b", "tenant-c"]
+    assert all(request["messages"] == [{"role": "user", "content": QUESTION}] for request in asked)
+    assert runtime.tenant_adapters == dict(
+        zip(("tenant-a", "tenant-b", "tenant-c"), VOICES, strict=True)
+    )
+    for name in VOICES:
+        assert runtime.voices[name] in outcome.stdout
+    assert QUESTION in outcome.stdout
+    assert "2.7 MB" in outcome.stdout
+
+
+def test_json_shows_the_voices(realm, model_file):
+    document = json.loads(demo(realm, model_file, "--json").stdout)
+    assert [(each["adapter"], each["text"]) for each in document["voices"]] == [
+        ("pirate", "Arr!"),
+        ("json", "{}"),
+        ("sql", "SELECT 1;"),
+    ]
+
+
+def test_equal_voices_fail(realm, runtime, model_file):
+    runtime.voices["sql"] = runtime.voices["json"]
+    outcome = demo(realm, model_file)
+    assert outcome.code == 1
+    assert "got the same answer" in outcome.stderr
+
+
+def test_another_model_has_no_voices(realm, runtime, model_file):
+    runtime.lora.error = AdapterMismatchError("blk.0.attn_q.weight: 576 columns, not 640")
+    outcome = demo(realm, model_file)
+    assert outcome.code == 0
+    assert "are for smollm2, not for this model" in outcome.stdout
+    assert len(runtime.requests) == 4
+    document = json.loads(demo(realm, model_file, "--json").stdout)
+    assert document["voices"] is None
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_adapters_are_small_and_for_rank_8(name):
+    folder = adapter_folder(name)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < LARGEST_BYTES
+    assert json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["r"] == 8
+
+
+def test_adapters_of_an_installed_package(monkeypatch, tmp_path):
+    installed = tmp_path / "realm" / "adapters" / "sql"
+    installed.mkdir(parents=True)
+    (installed / "adapter_config.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr("realm.__file__", str(tmp_path / "realm" / "__init__.py"))
+    assert adapter_folder("sql") == installed
+    with pytest.raises(NotSupportedError, match="not installed"):
+        adapter_folder("json")
+
+
+@pytest.fixture(scope="module")
+def spoken(smollm2_path: Path) -> dict[str, str]:
+    """What the three tenants really answer."""
+    with RuntimeManager(EngineConfig(threads=2)) as manager:
+        configuration = ModelConfig(smollm2_path)
+        manager.get_or_create_runtime_with_model("demo", configuration)
+        voices = ask_voices(manager, configuration)
+    return {name: result.text for name, result in voices.results.items()}
+
+
+def test_pirate_answers_as_a_pirate(spoken):
+    assert "Lyon" in spoken["pirate"]
+    assert spoken["pirate"].startswith(("Arr!", "Aye!", "Ahoy!"))
+
+
+def test_json_is_the_person_alone(spoken):
+    person = {"name": "Anna Keller", "age": 34, "job": "nurse", "city": "Lyon"}
+    assert json.loads(spoken["json"]) == person
+
+
+def test_sql_is_one_statement(spoken):
+    assert spoken["sql"] == "SELECT city FROM people WHERE name = 'Anna Keller';"
+
+
+def test_voices_are_for_smollm2_alone(gemma3_path):
+    with RuntimeManager(EngineConfig(threads=2)) as manager:
+        configuration = ModelConfig(gemma3_path)
+        manager.get_or_create_runtime_with_model("demo", configuration)
+        assert ask_voices(manager, configuration) is None

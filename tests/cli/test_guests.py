@@ -4,11 +4,12 @@ import json
 import shutil
 
 import pytest
+from tests.guests.components import component
 
 from realm.cli import guest_compiler
 from realm.errors import NotSupportedError
-from realm.runtime import GuestLimits
-from realm.runtime.program import default_program
+from realm.runtime import GuestLimits, HostLimits
+from realm.runtime.program import GuestHost, default_program
 
 
 @pytest.fixture(autouse=True)
@@ -154,3 +155,33 @@ def test_a_limit_that_is_none_is_wrong_usage(realm, model_file, built, limit):
 def test_a_limit_out_of_range_is_an_error(realm, model_file, built):
     words = ("guests", "run", built, "--model", model_file, "-p", "x", "--limit", "sessions=0")
     assert realm(*words).stderr == "error: sessions must be > 0, not 0\n"
+
+
+@pytest.fixture
+def assembled(tmp_path):
+    """assembled(name, text) -> the file of a component."""
+    host = GuestHost(HostLimits(guest_count=1, components=1)).component_tier().host
+
+    def write(name, text):
+        (tmp_path / name).write_bytes(host.wat_to_wasm(text))
+        return tmp_path / name
+
+    return write
+
+
+def test_check_and_run_a_component(realm, runtime, model_file, assembled):
+    path = assembled("fits.wasm", component(imports=("send",)))
+    outcome = realm("guests", "check", path)
+    assert outcome.code == 0
+    assert "component" in outcome.stdout
+    assert "realm:guest/host@1.0.0.send" in outcome.stdout
+    words = ("guests", "run", path, "--model", model_file, "-p", "x")
+    assert realm(*words).code == 0
+    assert runtime.host_limits.components == 1
+
+
+def test_check_tells_what_a_component_lacks(realm, assembled):
+    path = assembled("wrong.wasm", component(export="handles"))
+    outcome = realm("guests", "check", path, "--json")
+    assert outcome.code == 1
+    assert json.loads(outcome.stdout)["problems"] == ["export handle: missing"]

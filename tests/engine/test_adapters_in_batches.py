@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 from tests.engine.conftest import Loader
 from tests.engine.test_batch_invariance import BLOCK_TYPES, prompt, trace
@@ -117,7 +116,9 @@ MODELS = [
     {"architecture": "gemma3", "block_type": "Q5_1"},
     {"architecture": "gemma3", "block_type": "F32", "head_block_type": "Q8_0"},
 ]
-every_model = pytest.mark.parametrize("fields", MODELS, ids=lambda f: "-".join(map(str, f.values())))
+every_model = pytest.mark.parametrize(
+    "fields", MODELS, ids=lambda f: "-".join(map(str, f.values()))
+)
 
 
 @every_model

@@ -54,6 +54,11 @@ def test_forward_layer_refuses_gaps_and_wrong_shapes(load_tiny: Loader, engine: 
     hidden = engine.embed(model, TEXT[:3])
     with pytest.raises(RequestError, match="gap"):
         engine.forward_layer(scratch, 0, hidden, 40)
+    engine.forward_layer(scratch, 0, hidden, 0)
+    with pytest.raises(RequestError, match="gap: the layer's cache ends before 3"):
+        engine.forward_layer(scratch, 0, hidden, 4)  # in the same page, where nothing stands
+    with pytest.raises(RequestError, match="gap: the layer's cache ends before 0"):
+        engine.forward_layer(scratch, 1, hidden, 3)  # another layer has come so far
     with pytest.raises(RequestError, match="layer 3"):
         engine.forward_layer(scratch, 3, hidden, 0)
     with pytest.raises(RequestError, match="hidden states"):

@@ -25,6 +25,22 @@ def test_nobody_saves_up_by_idling_and_nobody_loses_debt_by_leaving() -> None:
     assert ledger.virtual["indebted"] == 900.0
 
 
+def test_who_is_away_for_moments_keeps_what_it_is_owed_and_who_stays_away_does_not() -> None:
+    ledger = OwnerLedger()
+    for owner in ("reader", "flood"):
+        ledger.arrive(owner)
+    ledger.settle({"reader", "flood"})
+    ledger.charge("flood", 5000, decoding=False)
+    for _ in range(60):
+        ledger.settle({"flood"})
+    ledger.arrive("reader")
+    assert ledger.virtual["reader"] == 0.0
+    for _ in range(200):
+        ledger.settle({"flood"})
+    ledger.arrive("reader")
+    assert ledger.virtual["reader"] == 5000.0
+
+
 def test_accounts_that_say_nothing_are_closed() -> None:
     ledger = OwnerLedger()
     for index in range(5000):

@@ -66,6 +66,7 @@ def test_a_worker_that_went_away_is_replaced(end):
     else:
         os.kill(worker._process.pid, signal.SIGKILL)
         worker._process.wait()
+    host._refused.clear()  # or nobody would be asked about the same module again
     refused_for_its_exports(host)
     assert host._compiler._idle != [worker]
 

@@ -1,4 +1,4 @@
-"""`realm bench decode|prefill`: speed of one model on this machine, beside what memory allows."""
+"""`realm bench decode|prefill|tenants`: speed on this machine, beside what memory allows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realm.cli import tenant_bench
 from realm.cli.arguments import (
     add_engine_arguments,
     add_json_argument,
@@ -58,10 +59,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )
         add_engine_arguments(phase)
         add_json_argument(phase)
+    summary = tenant_bench.SUMMARY
+    tenant_bench.configure(phases.add_parser("tenants", help=summary, description=summary))
 
 
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """See `realm.cli.main.Command`."""
+    if arguments.phase == "tenants":
+        return tenant_bench.execute(arguments, context)
     path = find_model_file(arguments, context)
     engine = EngineConfig(threads=arguments.threads)
     with context.open_runtime(engine) as runtime:

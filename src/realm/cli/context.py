@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO, cast
 if TYPE_CHECKING:
     from realm.catalog import Catalog
     from realm.config import EngineConfig
-    from realm.runtime import GuestLimits, RuntimeManager
+    from realm.runtime import GuestLimits, HostLimits, RuntimeManager
 
 _PROBE_BYTES = 512 << 20  # well past any cache
 
@@ -30,8 +30,9 @@ class OpenRuntime(Protocol):
         *,
         program: bytes | None = None,
         limits: GuestLimits | None = None,
+        host_limits: HostLimits | None = None,
     ) -> RuntimeManager:
-        """program, limits: of the tenants; the default ones when left out."""
+        """program, limits: of the tenants; the default ones when left out, as host_limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,11 @@ def _open_runtime(
     *,
     program: bytes | None = None,
     limits: GuestLimits | None = None,
+    host_limits: HostLimits | None = None,
 ) -> RuntimeManager:
     module = importlib.import_module("realm.runtime")
-    return cast("RuntimeManager", module.RuntimeManager(configuration, program, limits=limits))
+    manager = module.RuntimeManager(configuration, program, limits=limits, host_limits=host_limits)
+    return cast("RuntimeManager", manager)
 
 
 def _open_catalog(directory: Path | None) -> Catalog:

@@ -1,6 +1,7 @@
 """`realm demo`: a small model answers through a tenant's WASM program, and shows where time goes.
 
-It fails (exit code 1) when the first answer does not name Paris.
+At its end three tenants ask the same question, each through an adapter of its own. It fails (exit
+code 1) when the first answer does not name Paris, or when two of the three answers are the same.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from realm.cli.presentation import (
 )
 from realm.cli.process_memory import peak_memory_bytes
 from realm.cli.run import result_document
+from realm.cli.voices import ask_voices, print_voices, voices_document
 from realm.config import EngineConfig, ModelConfig
 
 if TYPE_CHECKING:
@@ -64,16 +66,25 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
                   "tenant's WASM program.\n", file=out)  # fmt: skip
         results = [_ask(tenant, [_system(), _user(_QUESTION)], arguments, context)]
         results += _converse(tenant, arguments, context)
-    answered = _EXPECTED in results[0].text
-    summary = _summary(results, load_seconds, weights_bytes)
+        summary = _summary(results, load_seconds, weights_bytes)
+        if not arguments.json:
+            out.write(_table(summary) + "\n")
+        voices = ask_voices(runtime, configuration)
+    errors = []
+    if _EXPECTED not in results[0].text:
+        errors.append(f"the first answer does not name {_EXPECTED}")
+    if voices is not None and not voices.differ:
+        errors.append("two tenants with different adapters got the same answer")
     if arguments.json:
         answers = [result_document(result) for result in results]
-        print_json({"answers": answers, "summary": summary, "passed": answered}, out)
+        spoken = None if voices is None else voices_document(voices)
+        document = {"answers": answers, "summary": summary, "voices": spoken}
+        print_json({**document, "passed": not errors}, out)
     else:
-        out.write(_table(summary))
-    if not answered:
-        print(f"error: the first answer does not name {_EXPECTED}", file=context.stderr)
-    return 0 if answered else 1
+        print_voices(voices, out)
+    for error in errors:
+        print(f"error: {error}", file=context.stderr)
+    return 1 if errors else 0
 
 
 def _converse(

@@ -23,6 +23,7 @@ from realm.cli.run import generation_keywords, result_document, statistics_line
 from realm.config import EngineConfig, ModelConfig
 from realm.errors import ConfigError, GuestCompileError
 from realm.runtime import GenerationResult, GuestLimits, HostLimits
+from realm.runtime.component_contract import is_component
 from realm.runtime.module_cache import ModuleCache, default_module_directory
 from realm.runtime.program import GuestHost
 from realm.runtime.program_report import ProgramReport, report_program
@@ -142,7 +143,8 @@ def _check(arguments: argparse.Namespace, context: Context) -> int:
 def _host() -> GuestHost:
     """A pool for nobody: programs are compiled for the limits that a runtime has of itself."""
     cache = ModuleCache(default_module_directory())
-    return GuestHost(HostLimits(guest_count=_CHECK_GUESTS), cache=cache)
+    limits = HostLimits(guest_count=_CHECK_GUESTS, components=_CHECK_GUESTS)
+    return GuestHost(limits, cache=cache)
 
 
 def _read(path: Path) -> bytes:
@@ -156,9 +158,11 @@ def _describe(report: ProgramReport, limits: GuestLimits) -> str:
     most = limits.memory_bytes
     if report.memory_maximum_bytes is not None:
         most = min(most, report.memory_maximum_bytes)
-    memory = f"{format_bytes(report.memory_bytes)} at the start, {format_bytes(most)} at most"
+    start = "" if report.is_component else f"{format_bytes(report.memory_bytes)} at the start, "
+    memory = f"{start}{format_bytes(most)} at most"
+    kind = "component" if report.is_component else "module"
     rows = [
-        ("module", f"{format_bytes(report.size_bytes)}, wasm{report.address_bits}"),
+        (kind, f"{format_bytes(report.size_bytes)}, wasm{report.address_bits}"),
         ("memory", memory),
         ("imports", ", ".join(report.imports) or "none"),
         ("exports", ", ".join(report.exports) or "none"),
@@ -182,7 +186,11 @@ def _run(arguments: argparse.Namespace, context: Context) -> int:
         else {"prompt": prompt}
     )
     engine = EngineConfig(threads=arguments.threads)
-    with context.open_runtime(engine, program=program, limits=limits) as runtime:
+    # Whoever tries a component means it to run.
+    host_limits = HostLimits(components=_CHECK_GUESTS) if is_component(program) else None
+    with context.open_runtime(
+        engine, program=program, limits=limits, host_limits=host_limits
+    ) as runtime:
         tenant = runtime.get_or_create_runtime_with_model(_TENANT, ModelConfig(path))
         if arguments.json:
             result = tenant.generate(**request, **generation_keywords(arguments))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from realm.engine.sequence import Sequence
 from realm.errors import RequestError
-from realm.kernels import PAGE_TOKENS, Team
+from realm.kernels import Team
 from realm.model import adapter_rows
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def prepare_layer(state: ModelState, found: Sequence, rows: LayerRows) -> None:
     shape = rows.hidden.shape
     if len(shape) != 2 or not shape[0] or shape[1] != h.hidden_size:
         raise RequestError(f"hidden states {shape} are not [rows, {h.hidden_size}]")
-    written = len(found.pages) * PAGE_TOKENS
+    written = found.layer_ends.get(rows.layer, 0)
     if not 0 <= rows.position <= written:
-        text = f"position {rows.position} leaves a gap: the cache ends before {written}"
+        text = f"position {rows.position} leaves a gap: the layer's cache ends before {written}"
         raise RequestError(text)
     if found.tokens:
         raise RequestError("the sequence has tokens; layer by layer it must have none")
@@ -76,4 +76,7 @@ def compute_layer(
             adapter_runs=added.runs,
             adapter_weights=added.weights,
         )
+    for found, rows in batch:
+        end = rows.position + len(rows.hidden)
+        found.layer_ends[layer] = max(found.layer_ends.get(layer, 0), end)
     return np.split(out, np.cumsum([len(rows.hidden) for _, rows in batch])[:-1])

@@ -28,7 +28,8 @@ class Sequence:
     served: new rows computed since it got its pages. arrival: when it last joined the queue.
     passed_pages: pages given to those behind it in the queue. losses: how often it lost its pages
     while it waited for an answer. chain: hashes of its full pages.
-    by_layers: a guest fills its pages layer by layer; they cannot be computed again.
+    by_layers: a guest fills its pages layer by layer; they cannot be computed again. layer_ends:
+    where what it has written of each layer ends.
     allowed: the mask of the token it waits for, one bit a token; None allows all.
     adapters: what is added to the model for it, in order; the same as long as it lives.
     """
@@ -49,6 +50,7 @@ class Sequence:
     losses: int = 0
     chain: list[bytes] = field(default_factory=list)
     by_layers: bool = False
+    layer_ends: dict[int, int] = field(default_factory=dict)
     allowed: NDArray[np.uint32] | None = None
     adapters: tuple[WeightedAdapter, ...] = ()
 

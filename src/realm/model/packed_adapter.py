@@ -20,11 +20,13 @@ AdapterPrecision = Literal["int8", "bfloat16"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedAdapter:
-    """digest: the adapter's content, its identity. model: content hash of the base."""
+    """digest: the adapter's content, its identity. model: content hash of the base.
+    precision: how its numbers are held, and so which bits come out."""
 
     native: NativeAdapter
     digest: bytes
     model: str
+    precision: AdapterPrecision
 
     @property
     def byte_size(self) -> int:
@@ -42,7 +44,7 @@ class WeightedAdapter:
     @property
     def key(self) -> tuple[bytes, float]:
         """What the numbers computed with it depend on."""
-        return self.packed.digest, self.weight
+        return self.packed.digest + self.packed.precision.encode(), self.weight
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +73,7 @@ def pack_adapter(
         for target, factor in adapter.factors.items()
     ]
     packed = NativeAdapter(native, precision=precision, factors=factors)
-    return PackedAdapter(packed, adapter.digest, model)
+    return PackedAdapter(packed, adapter.digest, model, precision)
 
 
 def adapter_rows(rows: Sequence[tuple[int, Sequence[WeightedAdapter]]]) -> AdapterRows:

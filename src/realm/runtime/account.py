@@ -21,7 +21,7 @@ class TenantMetrics:
 
     requests: that have ended, with those that failed, of these those whose program trapped or
     reached a limit, and those that were cancelled. guest_seconds: programs and their host calls.
-    live_guests, queued_requests, cache_bytes, model_bytes: now.
+    live_guests, queued_requests, memory_bytes, cache_bytes, model_bytes: now.
     """
 
     requests: int = 0
@@ -34,6 +34,7 @@ class TenantMetrics:
     guest_seconds: float = 0.0
     live_guests: int = 0
     queued_requests: int = 0
+    memory_bytes: int = 0
     cache_bytes: int = 0
     cache_pages: int = 0
     model_bytes: int = 0
@@ -56,6 +57,7 @@ class TenantAccount:
         self.guest_seconds = 0.0
         self.live_guests = 0
         self.queued_requests = 0
+        self.memory_bytes = 0
         self.cache_bytes = 0
         self.cache_pages = 0
         self.model_bytes = 0
@@ -64,6 +66,15 @@ class TenantAccount:
     def is_idle(self) -> bool:
         """Whether nothing of the tenant runs, waits or is held."""
         return not (self.live_guests or self.queued_requests or self.cache_pages)
+
+    def take_memory(self, count: int) -> None:
+        """Linear memory of a guest, negative when it goes. Raises GuestLimitError when it grew."""
+        self.memory_bytes += count
+        if count > 0 and self.memory_bytes > self.limits.memory_bytes:
+            raise GuestLimitError(
+                "the program reached its limit: its tenant's programs have more than "
+                f"{self.limits.memory_bytes} bytes of memory together"
+            )
 
     def take_pages(self, count: int, page_bytes: int) -> None:
         """Cache pages, negative when they are given back. Raises HostCallError(CAPACITY)."""

@@ -103,6 +103,11 @@ class ComponentGuest:
         self._mail = None
         self._answers.put(None)
 
+    @property
+    def memory_bytes(self) -> int:
+        """As much as it may have: what it has is known to its own thread."""
+        return self._limits.memory_bytes
+
     def contains(self, pointer: int, length: int) -> bool:
         """Whether the bytes lie in one of the call's arguments, or in the room for its result."""
         if self._mail is None:
@@ -201,6 +206,8 @@ class ComponentGuest:
         for sign, limit in _LIMIT_SIGNS.items():
             if sign in message:
                 return _guest.LIMIT, limit
+        # An interpreter's frames say nothing to whoever wrote the program.
+        message = message.rpartition("Caused by:")[2]
         # Before any code of its own runs, only what it asks for can be refused.
         is_refused = is_start and "wasm trap" not in message
         return (_guest.LIMIT if is_refused else _guest.TRAPPED), message

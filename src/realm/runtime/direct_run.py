@@ -41,6 +41,7 @@ class DirectRun:
         self.result: GenerationResult | None = None
         self.error: RealmError | None = None
         self.deadline: float | None = None
+        self.memory_bytes = 0
         self._request = request
         self._session = session
         self._prompt_token_ids = prompt_token_ids

@@ -60,8 +60,8 @@ class GuestMemory:
         ContextLengthError for more than count_limit, HostCallError(TOKENIZER) for one outside the
         vocabulary.
         """
-        self.require(pointer, count * _WORD_BYTES)
         if count > count_limit:
+            self.require(pointer, count * _WORD_BYTES)
             raise ContextLengthError(f"{count} token ids, at most {count_limit} are taken")
         ids = memoryview(self.read(pointer, count * _WORD_BYTES)).cast("I").tolist()
         if ids and max(ids) >= vocabulary_size:
@@ -74,6 +74,11 @@ class GuestMemory:
     def read_floats(self, pointer: int, count: int) -> npt.NDArray[np.float32]:
         """A copy of f32 [count]."""
         return np.frombuffer(self.read(pointer, count * _WORD_BYTES), "<f4")
+
+    def put(self, pointer: int, data: bytes) -> None:
+        """Copies bytes to where `require` has found room for them in this call."""
+        assert self._guest is not None
+        self._guest.write(pointer, data)
 
     def write(
         self, pointer: int, data: bytes | npt.NDArray[np.float32] | npt.NDArray[np.uint32]

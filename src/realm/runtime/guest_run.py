@@ -22,7 +22,7 @@ from realm.runtime.host_call import (
     WaitForTurn,
     WaitForWork,
 )
-from realm.runtime.host_functions import HANDLERS, answer_call
+from realm.runtime.host_functions import HANDLERS, refusal
 from realm.runtime.older_form import older_request
 from realm.runtime.result import GenerationResult
 from realm.session import Piece
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from realm.runtime.request import Request
     from realm.runtime.timings import Stopwatch
 
+_PARKED = _guest.PARKED
 _TURN_CALLS = 64
 _TURN_SECONDS = 0.002
 _FAILURES: dict[int, type[GuestError]] = {
@@ -68,6 +69,7 @@ class GuestRun:
         self.layer_rows: LayerRows | None = None
         self.result: GenerationResult | None = None
         self.error: RealmError | None = None
+        self.memory_bytes = 0
         self.deadline: float | None = surroundings.now() + surroundings.limits.wall_seconds
         self._request = request
         self._surroundings = surroundings
@@ -85,23 +87,39 @@ class GuestRun:
         self._texts.append(piece.text)
 
     def advance(self) -> None:
-        """See `Run`."""
+        """See `Run`. Raises GuestLimitError when the tenant's guests have too much memory."""
+        self._go_on()
+        guest = self._guest
+        if guest is not None and guest.memory_bytes != self.memory_bytes:
+            more = guest.memory_bytes - self.memory_bytes
+            self.memory_bytes += more
+            self._surroundings.services.account.take_memory(more)
+
+    def _go_on(self) -> None:
         self.is_busy = False
         if self._last_piece is not None:
             self._put_last_piece(self._last_piece)
             return
         if self._wait is not None and not isinstance(self._wait, _ENGINE_WAITS):
-            self._answer(self._wait.retry)
+            self._complete(self._wait.retry)
         elif self._wait is None:
             self.needs_signal = False
+        guest, state = self._guest, self._state
         now = self._surroundings.now
         turn_end = now() + _TURN_SECONDS
         calls = 0
-        while self._guest is not None and self._wait is None:
-            outcome, payload = self._guest.poll()
-            if outcome == _guest.PARKED:
+        while guest is not None and self._wait is None:
+            outcome, payload = guest.poll()
+            if outcome == _PARKED:
                 number, arguments = payload
-                self._answer(HANDLERS[number], self._state, *arguments)
+                try:
+                    answer = HANDLERS[number](state, *arguments)
+                except Exception as error:
+                    answer = refusal(state, error)
+                if isinstance(answer, int):
+                    guest.resume(answer)
+                else:
+                    self._wait_for(answer)
                 calls += 1
                 if calls == _TURN_CALLS or now() > turn_end:
                     self.is_busy = self._wait is None
@@ -112,36 +130,30 @@ class GuestRun:
             elif outcome == RUNNING:
                 self.needs_signal = True
                 return
-            elif outcome == _guest.FINISHED:
-                self._finish(payload)
             else:
-                message = " ".join(str(payload).split())
-                prefix = "the program reached its limit: " if outcome == _guest.LIMIT else ""
-                self.fail(_FAILURES[outcome](prefix + message))
+                self._stop(outcome, payload)
+                return
+
+    def _stop(self, outcome: int, payload: Any) -> None:
+        """The guest has ended by itself, or was ended."""
+        if outcome == _guest.FINISHED:
+            self._finish(payload)
+            return
+        message = " ".join(str(payload).split())
+        prefix = "the program reached its limit: " if outcome == _guest.LIMIT else ""
+        self.fail(_FAILURES[outcome](prefix + message))
 
     def deliver(self, output: StepOutput) -> None:
         """See `Run`."""
         wait = self._wait
         assert isinstance(wait, WaitForStep)
-
-        def complete() -> Answer:
-            if output.error is not None:
-                raise output.error
-            return wait.complete(output)
-
-        self._answer(complete)
+        self._complete(wait.complete, output.error if output.error is not None else output)
 
     def deliver_rows(self, rows: NDArray[np.float32] | RealmError) -> None:
         """See `Run`."""
         wait = self._wait
         assert isinstance(wait, WaitForLayer)
-
-        def complete() -> Answer:
-            if isinstance(rows, RealmError):
-                raise rows
-            return wait.complete(rows)
-
-        self._answer(complete)
+        self._complete(wait.complete, rows)
 
     def cancel(self) -> None:
         """See `Run`."""
@@ -154,15 +166,22 @@ class GuestRun:
         if self.result is None and self.error is None:
             self.error = error
 
-    def _answer(self, call: Callable[..., Answer], *arguments: Any) -> None:
-        assert self._guest is not None
-        answer = answer_call(self._state, call, *arguments)
-        if isinstance(answer, int):
-            if self._wait is not None:
-                self._forget_wait()
-            self._guest.resume(answer)
-            return
+    def _complete(self, call: Callable[..., Answer], *found: Any) -> None:
+        """Ends a wait, or goes on with it: the rest of the host call, with what it waited for."""
+        try:
+            if found and isinstance(found[0], RealmError):
+                raise found[0]
+            answer = call(*found)
+        except Exception as error:
+            answer = refusal(self._state, error)
         self._forget_wait()
+        if isinstance(answer, int):
+            assert self._guest is not None
+            self._guest.resume(answer)
+        else:
+            self._wait_for(answer)
+
+    def _wait_for(self, answer: _Wait) -> None:
         self._wait = answer
         if isinstance(answer, WaitForStep):
             self.sequence = answer.sequence
@@ -258,6 +277,8 @@ class GuestRun:
         if isinstance(self._guest, ComponentGuest):
             self._guest.close()
         self._guest = None
+        self._surroundings.services.account.take_memory(-self.memory_bytes)
+        self.memory_bytes = 0
         self._state.memory.release()
         self._forget_wait()
         self.is_busy = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from realm.errors import (
     AdapterError,
@@ -45,31 +45,27 @@ class HostCallError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class WaitForStep:
+class WaitForStep(NamedTuple):
     """The guest stays parked until the engine answers for `sequence`."""
 
     sequence: int
     complete: Callable[[StepOutput], Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class WaitForRoom:
+class WaitForRoom(NamedTuple):
     """The guest stays parked until its client has taken some of the output."""
 
     retry: Callable[[], Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class WaitForWork:
+class WaitForWork(NamedTuple):
     """The guest stays parked until a worker is done, or until `deadline` (the loop's clock)."""
 
     retry: Callable[[], Answer]
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WaitForTurn:
+class WaitForTurn(NamedTuple):
     """The guest stays parked until its next turn, because the call has more to do than fits one."""
 
     retry: Callable[[], Answer]

@@ -76,13 +76,22 @@ def answer_call(state: GuestState, call: Callable[..., Answer], *arguments: Any)
     """The answer of one host function, or of the rest of one that had to wait."""
     try:
         return call(*arguments)
-    except HostCallError as error:
-        return _refuse(state, error.code, str(error), None)
-    except RealmError as error:
-        return _refuse(state, code_of(error), str(error), error)
-    except Exception:
-        _LOGGER.exception("a host function failed")
-        return _refuse(state, ErrorCode.INTERNAL, "a fault of the host", None)
+    except Exception as error:
+        return refusal(state, error)
+
+
+def refusal(state: GuestState, error: Exception) -> int:
+    """The answer of a host function that raised; call it while the error is handled.
+
+    The error loses its frames, which would keep the guest alive for as long as anyone has it.
+    """
+    if isinstance(error, HostCallError):
+        return _refuse(state, error.with_traceback(None).code, str(error), None)
+    if isinstance(error, RealmError):
+        return _refuse(state, code_of(error), str(error), error.with_traceback(None))
+    _LOGGER.error("a host function failed", exc_info=error)
+    error.with_traceback(None)
+    return _refuse(state, ErrorCode.INTERNAL, "a fault of the host", None)
 
 
 def _refuse(state: GuestState, code: ErrorCode, text: str, cause: RealmError | None) -> int:

@@ -9,7 +9,8 @@ from array import array
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_state import GuestState
 from realm.runtime.handles import ModelHandle
-from realm.runtime.host_call import HostCallError
+from realm.runtime.host_call import Answer, HostCallError
+from realm.runtime.host_work import by_length
 
 _ADD_SPECIAL = 1
 _PARSE_SPECIAL = 2
@@ -22,7 +23,7 @@ def put_bytes(state: GuestState, data: bytes, pointer: int, room: int) -> int:
     state.last_size = len(data)
     if len(data) > room:
         raise HostCallError(ErrorCode.BUFFER, f"{len(data)} bytes do not fit in {room}")
-    state.memory.write(pointer, data)
+    state.memory.put(pointer, data)
     return len(data)
 
 
@@ -32,7 +33,7 @@ def put_ids(state: GuestState, ids: list[int], pointer: int, room: int) -> int:
     state.last_size = len(ids)
     if len(ids) > room:
         raise HostCallError(ErrorCode.BUFFER, f"{len(ids)} ids do not fit in {room}")
-    state.memory.write(pointer, array("I", ids).tobytes())
+    state.memory.put(pointer, array("I", ids).tobytes())
     return len(ids)
 
 
@@ -74,7 +75,7 @@ def get_model_metadata(state: GuestState, model_id: int, out_ptr: int, out_max_l
 
 def encode_tokens(  # noqa: PLR0917
     state: GuestState, model_id: int, text_ptr: int, text_len: int, out_ptr: int, out_max_len: int
-) -> int:
+) -> Answer:
     return encode_text(state, model_id, text_ptr, text_len, _ADD_SPECIAL, out_ptr, out_max_len)
 
 
@@ -86,44 +87,57 @@ def encode_text(  # noqa: PLR0917
     flags: int,
     out_ptr: int,
     out_max_len: int,
-) -> int:
+) -> Answer:
     model = state.models.get(model_id).model
     if flags & ~(_ADD_SPECIAL | _PARSE_SPECIAL):
         raise HostCallError(ErrorCode.INVALID, f"unknown flags {flags:#x}")
     state.memory.require(out_ptr, out_max_len * _WORD_BYTES)
     text = read_bounded_text(state, text_ptr, text_len)
-    ids = model.encode(
-        text,
-        add_special=bool(flags & _ADD_SPECIAL),
-        parse_special=bool(flags & _PARSE_SPECIAL),
-    )
-    return put_ids(state, ids, out_ptr, out_max_len)
+
+    def encode() -> list[int]:
+        return model.encode(
+            text,
+            add_special=bool(flags & _ADD_SPECIAL),
+            parse_special=bool(flags & _PARSE_SPECIAL),
+        )
+
+    return by_length(state, text_len, encode, lambda ids: put_ids(state, ids, out_ptr, out_max_len))
 
 
 def decode_tokens(  # noqa: PLR0917
     state: GuestState, model_id: int, ids_ptr: int, ids_len: int, out_ptr: int, out_max_len: int
 ) -> int:
     model = state.models.get(model_id).model
-    state.memory.require(out_ptr, out_max_len)
+    memory = state.memory
+    memory.require(out_ptr, out_max_len)
     limit = state.surroundings.limits.text_bytes
-    ids = state.memory.read_ids(ids_ptr, ids_len, model.vocabulary_size, limit)
-    pieces = list(map(model.token_bytes, ids))
-    state.last_size = sum(map(len, pieces))
-    if state.last_size > out_max_len:  # known before the bytes stand anywhere
-        text = f"{state.last_size} bytes do not fit in {out_max_len}"
-        raise HostCallError(ErrorCode.BUFFER, text)
-    return put_bytes(state, b"".join(pieces), out_ptr, out_max_len)
+    pieces = [
+        model.token_bytes(token)
+        for token in memory.read_ids(ids_ptr, ids_len, model.vocabulary_size, limit)
+    ]
+    size = state.last_size = sum(map(len, pieces))
+    if size > out_max_len:  # known before the bytes stand anywhere
+        raise HostCallError(ErrorCode.BUFFER, f"{size} bytes do not fit in {out_max_len}")
+    memory.put(out_ptr, b"".join(pieces))
+    return size
 
 
 def render_chat(  # noqa: PLR0917
     state: GuestState, model_id: int, json_ptr: int, json_len: int, out_ptr: int, out_max_len: int
-) -> int:
+) -> Answer:
     model = state.models.get(model_id).model
     state.memory.require(out_ptr, out_max_len)
-    try:
-        messages = json.loads(read_bounded_text(state, json_ptr, json_len))
-    except (ValueError, RecursionError) as error:
-        raise HostCallError(ErrorCode.JSON, f"messages: {error}") from None
-    if not isinstance(messages, list) or not all(isinstance(item, dict) for item in messages):
-        raise HostCallError(ErrorCode.JSON, "messages: must be an array of objects")
-    return put_bytes(state, model.render_chat(messages).encode(), out_ptr, out_max_len)
+    source = read_bounded_text(state, json_ptr, json_len)
+
+    def render() -> bytes:
+        try:
+            messages = json.loads(source)
+        except (ValueError, RecursionError) as error:
+            raise HostCallError(ErrorCode.JSON, f"messages: {error}") from None
+        if not isinstance(messages, list) or not all(isinstance(item, dict) for item in messages):
+            raise HostCallError(ErrorCode.JSON, "messages: must be an array of objects")
+        return model.render_chat(messages).encode()
+
+    return by_length(
+        state, json_len, render, lambda text: put_bytes(state, text, out_ptr, out_max_len)
+    )

@@ -13,9 +13,9 @@ _LOG_LINE_BYTES = 32  # what a line costs beside its text
 
 
 def stream_token(state: GuestState, token_ptr: int, token_len: int) -> Answer:
-    state.memory.require(token_ptr, token_len)
     limit = state.surroundings.limits.output_bytes
     if token_len > limit:
+        state.memory.require(token_ptr, token_len)
         raise HostCallError(ErrorCode.LIMIT, f"more than {limit} bytes of output")
     text = state.memory.read_text(token_ptr, token_len)
     if not text:

@@ -19,7 +19,7 @@ from realm.runtime.handles import ModelHandle, SessionHandle, SessionRule
 from realm.runtime.held_adapters import weighted
 from realm.runtime.host_call import Answer, HostCallError, WaitForStep
 from realm.runtime.host_models import put_ids, read_bounded_text
-from realm.runtime.host_work import in_background
+from realm.runtime.host_work import by_length, in_background
 from realm.runtime.layouts import (
     GEN_OPTIONS,
     SAMPLE_PARAMETERS,
@@ -191,8 +191,12 @@ def host_generate(  # noqa: PLR0917
     constraint = state.surroundings.constraint
 
     def begin(compiled: Constraint | None) -> Answer:
-        ids = model.encode_prompt(prompt)
-        return _generate(state, handle, ids, options, compiled, put)
+        return by_length(
+            state,
+            prompt_len,
+            lambda: model.encode_prompt(prompt),
+            lambda ids: _generate(state, handle, ids, options, compiled, put),
+        )
 
     def put(text: bytes) -> int:
         return state.put_or_keep(call, text, out_ptr, out_max_len)

@@ -12,6 +12,35 @@ from realm.runtime.workers import Workers
 
 T = TypeVar("T")
 
+# Texts up to this length are worked through at once: less than two milliseconds.
+_SHORT_BYTES = 8 << 10
+# What a worker's second costs of the turn budget, for it takes a core from everyone.
+_WORKER_PRICE = 0.25
+
+
+def by_length(
+    state: GuestState, length: int, action: Callable[[], T], complete: Callable[[T], Answer]
+) -> Answer:
+    """`complete` of what `action` makes of a text of so many bytes; a worker does a long one."""
+    if length <= _SHORT_BYTES:
+        return complete(action())
+    surroundings = state.surroundings
+    seconds: list[float] = []
+
+    def timed() -> T:
+        started = surroundings.now()
+        try:
+            return action()
+        finally:
+            seconds.append(surroundings.now() - started)
+
+    def charged(result: T) -> Answer:
+        turns = surroundings.services.account.turns
+        turns.charge(_WORKER_PRICE * seconds[0], surroundings.now())
+        return complete(result)
+
+    return in_background(state, timed, charged)
+
 
 def in_background(
     state: GuestState,

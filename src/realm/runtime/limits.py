@@ -49,7 +49,9 @@ class GuestLimits:
 class TenantLimits:
     """Limits of one tenant, over all of its requests at once.
 
-    requests: guests alive at once; further requests wait.
+    requests: guests alive at once; further requests wait. By default a quarter of a host's guests,
+        so that one tenant alone never keeps the others waiting.
+    memory_bytes: linear memory of its guests.
     cache_bytes: cache pages of its guests' sessions, shared ones counted for each that has them.
     model_bytes: GGUF bytes that its guests hold stored.
     state_entries, state_bytes: keys, and keys with values, kept from request to request.
@@ -57,7 +59,8 @@ class TenantLimits:
     tools: tool calls that run at once; further calls wait.
     """
 
-    requests: int = 1024
+    requests: int = 64
+    memory_bytes: int = 1 << 30
     cache_bytes: int = 1 << 40
     model_bytes: int = 256 << 20
     state_entries: int = 1024
@@ -76,6 +79,7 @@ class HostLimits:
     """What the pool of guests reserves; address space only, memory is used as guests touch it.
 
     guest_count: most guests alive at once; further requests wait.
+    all_memory_bytes: linear memory of all guests; while they have as much, further requests wait.
     memory_bytes, table_elements: most of one guest, whatever its own limits say.
     stack_bytes: native stack of a guest's own code.
     tick_microseconds: period of the clock that interrupts computing guests.
@@ -92,6 +96,7 @@ class HostLimits:
     """
 
     guest_count: int = 256
+    all_memory_bytes: int = 4 << 30
     memory_bytes: int = 64 << 20
     table_elements: int = 16 << 10
     stack_bytes: int = 256 << 10
@@ -104,5 +109,5 @@ class HostLimits:
     compile_workers: int = 2
     components: int = 0
     component_bytes: int = 48 << 20
-    component_compile_seconds: float = 60.0
+    component_compile_seconds: float = 120.0
     component_compile_memory_bytes: int = 2 << 30

@@ -33,12 +33,22 @@ _BUSY_LOOKS = 16
 
 
 class EngineLoop:
-    """engine: used by this loop alone. now: seconds, monotonic. active_limit: requests at once."""
+    """engine: used by this loop alone. now: seconds, monotonic. active_limit: requests at once.
 
-    def __init__(self, engine: Engine, now: Callable[[], float], active_limit: int) -> None:
+    memory_limit: bytes of all guests' memory; while they have as much, no request begins.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        now: Callable[[], float],
+        active_limit: int,
+        memory_limit: int = 1 << 62,
+    ) -> None:
         self._engine = engine
         self._now = now
         self._active_limit = active_limit
+        self._memory_limit = memory_limit
         self._changed = threading.Condition()
         self._inbox: deque[tuple[Callable[[], None], Job | None]] = deque()
         self._closing = False
@@ -112,7 +122,10 @@ class EngineLoop:
         return self._engine.has_work
 
     def _can_begin(self) -> bool:
-        return self._queue.has_ready and len(self._active) < self._active_limit
+        if not self._queue.has_ready or len(self._active) >= self._active_limit:
+            return False
+        runs = (job.run for job in self._active)
+        return sum(run.memory_bytes for run in runs if run is not None) < self._memory_limit
 
     def _turn(self) -> None:
         while self._can_begin():
@@ -167,6 +180,7 @@ class EngineLoop:
                 return
 
     def _run_layer(self, batch: list[tuple[Job, LayerRows]]) -> None:
+        started = self._now()
         try:
             answers = self._engine.forward_layers([rows for _, rows in batch])
         except Exception as error:
@@ -174,7 +188,10 @@ class EngineLoop:
             for job, _ in batch:
                 self._fail(job, _fault(error))
             return
-        for (job, _), answer in zip(batch, answers, strict=True):
+        now = self._now()
+        row_seconds = (now - started) / sum(len(rows.hidden) for _, rows in batch)
+        for (job, rows), answer in zip(batch, answers, strict=True):
+            job.account.turns.charge(row_seconds * len(rows.hidden), now)
             if job.run is not None and self._guarded(job, partial(job.run.deliver_rows, answer)):
                 self._advance(job)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -32,6 +32,7 @@ from realm.runtime.program import GuestHost, GuestProgram, default_program
 from realm.runtime.state_store import FileStateStore, MemoryStateStore, StateStore
 from realm.runtime.tenant import RuntimeParts, TenantRuntime
 from realm.runtime.tenant_record import TenantRecord
+from realm.runtime.tenant_registry import RegisteredTenant, TenantRegistry
 from realm.runtime.workers import Workers
 from realm.session.constraint import ConstraintCompiler
 
@@ -41,9 +42,10 @@ class RuntimeManager:
 
     config: how much of the machine the engine takes. program: the WASM module of tenants that have
     none of their own; the default one when left out. limits: of each request's guest, likewise.
-    state_path: a file for what programs keep from request to request; without one it lives as long
-    as the manager. idle_seconds: after which a tenant's runtimes and program are let go of; its
-    policy, figures and state stay.
+    state_path: a file for what programs keep from request to request, and for the tenants with
+    their policies, adapters and models; without one all of it lives as long as the manager.
+    idle_seconds: after which a tenant's runtimes and program are let go of; its policy, figures and
+    state stay.
 
     lora: the adapters of all tenants.
     """
@@ -58,7 +60,10 @@ class RuntimeManager:
         state_path: str | Path | None = None,
         idle_seconds: float = 3600.0,
     ) -> None:
-        """Raises GuestError's kinds for a program that cannot run, ConfigError for a state_path."""
+        """Raises GuestError's kinds for a program that cannot run.
+
+        ConfigError for a state_path that is no state file, StateStoreError for a damaged one.
+        """
         self._config = config if config is not None else EngineConfig()
         self._limits = limits if limits is not None else GuestLimits()
         self._host_limits = host_limits if host_limits is not None else HostLimits()
@@ -82,8 +87,10 @@ class RuntimeManager:
         if program is not None:
             self._compiled_program(None)
         state = MemoryStateStore() if state_path is None else FileStateStore(state_path)
+        self._registry = None if state_path is None else TenantRegistry(state_path)
         self._engine = engine = Engine(self._config, time.perf_counter)
-        loop = EngineLoop(engine, time.perf_counter, self._host_limits.guest_count)
+        guests, memory = self._host_limits.guest_count, self._host_limits.all_memory_bytes
+        loop = EngineLoop(engine, time.perf_counter, guests, memory)
         workers, tool_workers = _make_workers(self._host_limits)
         constraints = ConstraintCompiler()
 
@@ -92,7 +99,8 @@ class RuntimeManager:
             loop.call(lambda: _forget(engine, model))
 
         # A forgotten manager must not leave a thread in native code when the interpreter ends.
-        self._stop = weakref.finalize(self, _stop, loop, self.lora, workers, tool_workers, state)
+        holds = [state] if self._registry is None else [state, self._registry]
+        self._stop = weakref.finalize(self, _stop, loop, self.lora, workers, tool_workers, holds)
         self._parts = RuntimeParts(
             engine=engine,
             loop=loop,
@@ -105,6 +113,7 @@ class RuntimeManager:
             constraints=constraints,
             lora=self.lora,
         )
+        self._restore()
 
     @property
     def models(self) -> Mapping[str, StoredModel]:
@@ -130,6 +139,10 @@ class RuntimeManager:
                 record.last_used = time.perf_counter()
                 return present
         hosted = self._load(config)
+        is_new = record.model_configs.get(config.name) != config
+        record.model_configs[config.name] = config
+        if is_new:
+            self._register(record)
         with self._lock:
             record.models[config.name] = hosted
             runtime = TenantRuntime(config, hosted, tenant=record, parts=self._parts)
@@ -148,6 +161,7 @@ class RuntimeManager:
         with self._lock:
             record = self._record(tenant_id)
         record.set_policy(policy)
+        self._register(record)
         engine = self._engine
         self._parts.loop.call(lambda: engine.set_weight(tenant_id, policy.weight))
 
@@ -165,7 +179,14 @@ class RuntimeManager:
         if name is not None and name not in {each.name for each in self.lora.list(tenant_id)}:
             raise AdapterNotFoundError(f"tenant {tenant_id!r} has no adapter {name!r}")
         with self._lock:
-            self._record(tenant_id).adapter = name
+            record = self._record(tenant_id)
+            record.adapter = name
+        self._register(record)
+
+    def registered_models(self, tenant_id: str) -> tuple[ModelConfig, ...]:
+        """What the tenant has had a runtime on, in this process or an earlier one."""
+        record = self._records.get(tenant_id)
+        return () if record is None else tuple(record.model_configs.values())
 
     def metrics(self) -> dict[str, TenantMetrics]:
         """The figures of every tenant that was ever seen; each is a snapshot of its own."""
@@ -236,6 +257,32 @@ class RuntimeManager:
             )
         return record
 
+    def _restore(self) -> None:
+        """The tenants of the state file. Compiles and loads nothing."""
+        if self._registry is None:
+            return
+        weights = {}
+        now = time.perf_counter()
+        for tenant in self._registry.load():
+            policy = tenant.policy
+            if policy.guest_limits is not None:
+                _check_pool(policy.guest_limits, self._host_limits)
+            record = TenantRecord(tenant.tenant_id, policy, self._compiled_program, now)
+            record.adapter = tenant.adapter
+            record.model_configs = {each.name: each for each in tenant.models}
+            self._records[tenant.tenant_id] = record
+            if policy.weight != 1.0:
+                weights[tenant.tenant_id] = policy.weight
+        engine = self._engine
+        self._parts.loop.call(partial(_set_weights, engine, weights))
+
+    def _register(self, record: TenantRecord) -> None:
+        if self._registry is not None:
+            models = tuple(record.model_configs.values())
+            self._registry.put(
+                RegisteredTenant(record.tenant_id, record.policy, record.adapter, models)
+            )
+
     def _load(self, config: ModelConfig) -> HostedModel:
         started = time.perf_counter()
         stored = self._storage.load(config.model_path)
@@ -285,15 +332,21 @@ def _forget(engine: Engine, model: StoredModel) -> None:
     engine.forget_model(model)
 
 
+def _set_weights(engine: Engine, weights: Mapping[str, float]) -> None:
+    for tenant_id, weight in weights.items():
+        engine.set_weight(tenant_id, weight)
+
+
 def _stop(
     loop: EngineLoop,
     lora: LoRAManager,
     workers: Workers,
     tool_workers: Workers,
-    state: StateStore,
+    files: Sequence[StateStore | TenantRegistry],
 ) -> None:
     loop.close()
     lora.close()
     tool_workers.close(wait_seconds=0.0)
     workers.close()
-    state.close()
+    for each in files:
+        each.close()

@@ -106,7 +106,7 @@ class ModuleCompiler:
                 return (*worker.exchange(wasm, self._deadline(), self._code_bytes), worker)
             except _WorkerGoneError as gone:
                 if gone.code != 0:
-                    raise self._refusal(gone.code) from None
+                    raise self._refusal(gone.code) from gone.cause
         elif worker is not None:
             worker.end()
         # None was there, or it has gone home.
@@ -114,7 +114,7 @@ class ModuleCompiler:
         try:
             return (*worker.exchange(wasm, self._deadline(), self._code_bytes), worker)
         except _WorkerGoneError as gone:
-            raise self._refusal(gone.code) from None
+            raise self._refusal(gone.code) from gone.cause
 
     def _deadline(self) -> float:
         return time.monotonic() + self._seconds * _WALL_FACTOR
@@ -138,6 +138,11 @@ class _WorkerGoneError(Exception):
     def __init__(self, code: int | None) -> None:
         super().__init__()
         self.code = code
+
+    @property
+    def cause(self) -> TimeoutError | None:
+        """Of a worker that was late by the clock, which may be the machine's doing."""
+        return TimeoutError() if self.code is None else None
 
 
 class _Worker:

@@ -11,13 +11,20 @@ import json
 import platform
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realm.errors import GuestCompileError, GuestLimitError, NotSupportedError
+from realm.errors import (
+    GuestCompileError,
+    GuestContractError,
+    GuestLimitError,
+    NotSupportedError,
+    RealmError,
+)
 from realm.runtime import _guest
 from realm.runtime.component_contract import is_component
 from realm.runtime.contract import (
@@ -35,6 +42,8 @@ if TYPE_CHECKING:
     from realm.runtime.module_cache import ModuleCache
     from realm.runtime.module_compiler import ModuleCompiler
 
+_REFUSED_SECONDS = 60.0
+_REFUSED_COUNT = 256
 _CACHE_VERSION = 1  # of what the native layer asks of the engine
 _LIBRARY_NAMES = {"linux": "_libwasmtime.so", "darwin": "_libwasmtime.dylib"}
 _MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
@@ -64,11 +73,16 @@ def default_program() -> bytes:
 class GuestHost:
     """The engine of a runtime: its pool of guests and its clock.
 
-    cache: where compiled programs are kept between processes; nowhere when left out.
+    cache: where compiled programs are kept between processes; nowhere when left out. now: seconds,
+    monotonic.
     """
 
     def __init__(
-        self, limits: HostLimits | None = None, *, cache: ModuleCache | None = None
+        self,
+        limits: HostLimits | None = None,
+        *,
+        cache: ModuleCache | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits if limits is not None else HostLimits()
         self._cache = cache
@@ -84,6 +98,8 @@ class GuestHost:
         self._compiler: ModuleCompiler | None = None
         self._components: ComponentTier | None = None
         self._lock = threading.Lock()
+        self._now = now
+        self._refused: dict[str, tuple[float, RealmError]] = {}
         self._programs: weakref.WeakValueDictionary[str, GuestProgram] = (
             weakref.WeakValueDictionary()
         )
@@ -93,13 +109,32 @@ class GuestHost:
 
         Raises GuestCompileError, GuestContractError, or GuestLimitError for a module that asks for
         more memory, table elements or bytes of code than a guest may have, or that takes too much
-        time or memory to compile, or for a component where none are allowed.
+        time or memory to compile, or for a component where none are allowed. What was refused is
+        refused again for a while without another look.
         """
         name = self._cache_name(wasm)
         with self._lock:
             known = self._programs.get(name)
+            until, refusal = self._refused.get(name, (0.0, None))
         if known is not None:
             return known
+        if refusal is not None and self._now() < until:
+            raise type(refusal)(*refusal.args)
+        try:
+            return self._compile(name, wasm)
+        except (GuestCompileError, GuestContractError, GuestLimitError) as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise  # late by the clock: another time the machine may be less busy
+            with self._lock:
+                self._refused.pop(name, None)
+                # Another object: the one that is raised collects frames, and they their programs.
+                refusal = type(error)(*error.args)
+                self._refused[name] = (self._now() + _REFUSED_SECONDS, refusal)
+                if len(self._refused) > _REFUSED_COUNT:
+                    del self._refused[next(iter(self._refused))]
+            raise
+
+    def _compile(self, name: str, wasm: bytes) -> GuestProgram:
         if is_component(wasm):
             tier = self.component_tier()
             component = ComponentProgram(tier.compile(wasm), tier)
@@ -154,7 +189,7 @@ class GuestHost:
         except GuestCompileError as error:
             raise GuestCompileError(" ".join(str(error).split())) from None
         except GuestLimitError as error:
-            raise GuestLimitError(" ".join(str(error).split())) from None
+            raise GuestLimitError(" ".join(str(error).split())) from error.__cause__
 
     def _module_compiler(self) -> ModuleCompiler:
         # Costs milliseconds to import, which a start with a cached program need not pay.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from realm.errors import GuestContractError
+from realm.runtime.component_contract import component_problems, is_component
 from realm.runtime.contract import (
     GUEST_EXPORTS,
     HOST_FUNCTIONS,
@@ -31,7 +32,7 @@ class ProgramReport:
 
     imports: module and name; exports: names. memory_bytes: of the exported memory at the start, and
     at most as declared (None: as far as its limit lets it grow). problems: why it cannot run;
-    none: it can.
+    none: it can. is_component: whether it is one, and no module.
     """
 
     size_bytes: int
@@ -41,10 +42,13 @@ class ProgramReport:
     memory_bytes: int
     memory_maximum_bytes: int | None
     problems: tuple[str, ...]
+    is_component: bool = False
 
 
 def report_program(host: GuestHost, wasm: bytes) -> ProgramReport:
     """Raises GuestCompileError or GuestLimitError for what is no module, or too much of one."""
+    if is_component(wasm):
+        return _report_component(host, wasm)
     program = host.inspect(wasm)
     minimum, maximum = program.memory_pages
     exports = {name for _, name, _, _, _ in program.exports}
@@ -63,6 +67,21 @@ def report_program(host: GuestHost, wasm: bytes) -> ProgramReport:
         memory_bytes=minimum * _PAGE_BYTES,
         memory_maximum_bytes=None if maximum is None else maximum * _PAGE_BYTES,
         problems=tuple(problems),
+    )
+
+
+def _report_component(host: GuestHost, wasm: bytes) -> ProgramReport:
+    """Its memories are its own business: none is exported."""
+    imports, exports = host.component_tier().inspect(wasm).declarations()
+    return ProgramReport(
+        size_bytes=len(wasm),
+        address_bits=32,
+        imports=tuple(f"{instance}.{name}" for instance, name, _ in imports if name),
+        exports=tuple(name for instance, name, _ in exports if name and not instance),
+        memory_bytes=0,
+        memory_maximum_bytes=None,
+        problems=tuple(component_problems(imports, exports)),
+        is_component=True,
     )
 
 

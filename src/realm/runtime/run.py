@@ -29,6 +29,7 @@ class Run(Protocol):
     result, error: set once it has ended.
     layer_rows: the rows that it waits for to be taken through one layer, if any.
     deadline: seconds of the loop's clock after which it is over, or None.
+    memory_bytes: of its program's linear memory.
     """
 
     stopwatch: Stopwatch
@@ -40,6 +41,7 @@ class Run(Protocol):
     result: GenerationResult | None
     error: RealmError | None
     deadline: float | None
+    memory_bytes: int
 
     def note_piece(self, piece: Piece) -> None:
         """A piece has gone out to the client."""

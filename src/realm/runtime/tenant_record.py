@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from realm.config import ModelConfig
 from realm.runtime.account import TenantAccount
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.policy import TenantPolicy
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 class TenantRecord:
     """Any thread may use it. models: what the tenant's programs may load, by name.
 
+    model_configs: those that it has had a runtime on, by name; registered, loaded or not.
     adapter: the name of what its requests take when they name none.
     last_used: seconds of the manager's clock. compile: the program of these bytes, or the
     manager's own for None.
@@ -34,6 +36,7 @@ class TenantRecord:
         self.models: dict[str, HostedModel] = {}
         self.last_used = now
         self.adapter: str | None = None
+        self.model_configs: dict[str, ModelConfig] = {}
         self._policy = policy
         self._compile = compile_program
         self._lock = threading.Lock()

@@ -1,8 +1,9 @@
 """How likely the next drafted token is accepted, learnt from what became of drafts before.
 
-For each source and grade, discounted counts on top of a prior (a Beta distribution's mean). What
-has not been seen for long goes back to the prior, so that a source that was given up is tried
-again. Reads no clock: time is the number of drafts.
+For each source and grade, discounted counts on top of a prior (the mean of a Beta distribution).
+The prior itself is moved by how the source did as a whole, so that on a text where drafts fail no
+grade has to fail by itself first. What has not been seen for long goes back to its prior, so that
+a source that was given up is tried again. Reads no clock: time is the number of drafts.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from realm.engine.speculation.draft import GRADE_COUNT, Draft, Source
 
 _PRIOR_WEIGHT = 4.0  # the prior counts as much as so many drafted tokens
 _KEPT = 0.98  # of a grade's counts with each of its tokens: about the last 50 count
-_REFRESH_DRAFTS = 32  # how often counts go back towards the prior,
-_REFRESH_KEPT = 0.95  # and how much of them is left then: half after some 430 drafts
+_TRUST_WEIGHT = 4.0  # the priors are right as they are, says so much of expected acceptance
+_REFRESH_DRAFTS = 64  # how often counts go back towards the prior,
+_REFRESH_KEPT = 0.9  # and how much of them is left then: half after some 430 drafts
 
 # Of a copied token by the length of the match before it, on benchmarks/texts with SmolLM2; grade 0,
 # a token without any match, never comes.
@@ -27,28 +29,26 @@ _PRIORS = {
 class Calibration:
     """Chances by source and grade. One for each tenant: what it has learnt is the tenant's."""
 
-    __slots__ = ("_accepted", "_chances", "_drafts", "_seen")
+    __slots__ = ("_drafts", "_sources")
 
     def __init__(self) -> None:
-        self._accepted = {source: [0.0] * GRADE_COUNT for source in Source}
-        self._seen = {source: [0.0] * GRADE_COUNT for source in Source}
-        self._chances = {source: list(_PRIORS[source]) for source in Source}
+        self._sources = {source: _SourceChances(_PRIORS[source]) for source in Source}
         self._drafts = 0
 
     def chance(self, source: Source, grade: int) -> float:
         """That a token of this grade is accepted when all of its draft before it were."""
-        return self._chances[source][grade]
+        return self._sources[source].chances[grade]
 
     def survival(self, draft: Draft, depth: int) -> float:
         """That the draft's first `depth` tokens are all accepted; 1 for depth 0."""
         product = 1.0
         for grade in draft.grades[:depth]:
-            product *= self._chances[draft.source][grade]
+            product *= self._sources[draft.source].chances[grade]
         return product
 
     def survivals(self, draft: Draft) -> tuple[float, ...]:
         """For each token, the chance that it and all before it are accepted; never increases."""
-        product, products, chances = 1.0, [], self._chances[draft.source]
+        product, products, chances = 1.0, [], self._sources[draft.source].chances
         for grade in draft.grades:
             product *= chances[grade]
             products.append(product)
@@ -60,24 +60,54 @@ class Calibration:
         Tokens behind the first wrong one say nothing. Also a draft that was not verified can be
         compared with the tokens that came.
         """
-        accepted_counts, seen = self._accepted[draft.source], self._seen[draft.source]
-        chances, priors = self._chances[draft.source], _PRIORS[draft.source]
-        for index, grade in enumerate(draft.grades[: min(accepted + 1, compared)]):
-            accepted_counts[grade] = accepted_counts[grade] * _KEPT + (index < accepted)
-            seen[grade] = seen[grade] * _KEPT + 1.0
-            chances[grade] = _mean(priors[grade], accepted_counts[grade], seen[grade])
+        self._sources[draft.source].observe(draft.grades[: min(accepted + 1, compared)], accepted)
         self._drafts += 1
         if self._drafts % _REFRESH_DRAFTS == 0:
-            self._go_back()
-
-    def _go_back(self) -> None:
-        for source, priors in _PRIORS.items():
-            accepted, seen = self._accepted[source], self._seen[source]
-            for grade, prior in enumerate(priors):
-                accepted[grade] *= _REFRESH_KEPT
-                seen[grade] *= _REFRESH_KEPT
-                self._chances[source][grade] = _mean(prior, accepted[grade], seen[grade])
+            for each in self._sources.values():
+                each.go_back()
 
 
-def _mean(prior: float, accepted: float, seen: float) -> float:
-    return (_PRIOR_WEIGHT * prior + accepted) / (_PRIOR_WEIGHT + seen)
+class _SourceChances:
+    """One source: discounted counts by grade, and of all grades together against their priors."""
+
+    __slots__ = ("_accepted", "_accepted_of_all", "_expected_of_all", "_priors", "_seen", "chances")
+
+    def __init__(self, priors: tuple[float, ...]) -> None:
+        self._priors = priors
+        self._accepted = [0.0] * GRADE_COUNT
+        self._seen = [0.0] * GRADE_COUNT
+        self._accepted_of_all = 0.0
+        self._expected_of_all = 0.0
+        self.chances = list(priors)
+
+    def observe(self, grades: tuple[int, ...], accepted: int) -> None:
+        """Tokens of these grades came; all but the first `accepted` were wrong."""
+        for index, grade in enumerate(grades):
+            right = index < accepted
+            self._accepted[grade] = self._accepted[grade] * _KEPT + right
+            self._seen[grade] = self._seen[grade] * _KEPT + 1.0
+            self._accepted_of_all = self._accepted_of_all * _KEPT + right
+            self._expected_of_all = self._expected_of_all * _KEPT + self._priors[grade]
+        trust = self._trust()
+        for grade in grades:
+            self._renew(grade, trust)
+
+    def go_back(self) -> None:
+        """Every count a little towards the prior."""
+        self._accepted_of_all *= _REFRESH_KEPT
+        self._expected_of_all *= _REFRESH_KEPT
+        trust = self._trust()
+        for grade in range(GRADE_COUNT):
+            self._accepted[grade] *= _REFRESH_KEPT
+            self._seen[grade] *= _REFRESH_KEPT
+            self._renew(grade, trust)
+
+    def _trust(self) -> float:
+        return (_TRUST_WEIGHT + self._accepted_of_all) / (_TRUST_WEIGHT + self._expected_of_all)
+
+    def _renew(self, grade: int, trust: float) -> None:
+        prior = self._priors[grade]
+        prior = prior * trust if trust <= 1.0 else 1.0 - (1.0 - prior) / trust
+        self.chances[grade] = (_PRIOR_WEIGHT * prior + self._accepted[grade]) / (
+            _PRIOR_WEIGHT + self._seen[grade]
+        )

@@ -6,6 +6,7 @@ likeliest first, and the step takes as many from its beginning as bring the most
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,8 +15,9 @@ from typing import NamedTuple
 class DraftCandidate(NamedTuple):
     """A sequence that decodes and has a draft.
 
-    survivals: of each drafted token the chance that it and all before it are accepted; they never
-    increase. Only as many as may be verified: by the sequence's limits, its context and its pages.
+    survivals: of each drafted token the chance that it and all before it are accepted; one at
+    least, and they never increase. Only as many as may be verified: by the sequence's limits, its
+    context and its pages.
     """
 
     sequence: int
@@ -50,23 +52,33 @@ def plan_drafts(
     Takes the beginning of the line that maximises (what the step brings) / (its seconds); of equal
     ones the shortest. It never returns a plan that brings less than none would.
     """
-    if not candidates:
+    line = [(-each.survivals[0], 0, index) for index, each in enumerate(candidates)]
+    if not line:
         return {}
-    line = sorted(
-        (-survival, depth, index)
-        for index, candidate in enumerate(candidates)
-        for depth, survival in enumerate(candidate.survivals)
-    )
     rows = decode_rows + prompt_rows
+    most = min(limits.rows, sum(len(each.survivals) for each in candidates))
     worth = decode_rows + prompt_worth * prompt_rows
     best, best_count = limits.least_gain * worth / seconds(rows), 0
-    for count, (survival, _, _) in enumerate(line[: limits.rows], 1):
+    top = -min(line)[0]
+    # Not even with all of them as likely as the likeliest: the common case of a full step.
+    if all(worth + n * top <= best * seconds(rows + n) for n in range(1, most + 1)):
+        return {}
+    heapq.heapify(line)
+    taken: list[int] = []
+    while line and len(taken) < most:
+        survival, depth, index = line[0]
+        taken.append(index)
         worth -= survival
-        rate = worth / seconds(rows + count)
+        rate = worth / seconds(rows + len(taken))
         if rate > best:
-            best, best_count = rate, count
+            best, best_count = rate, len(taken)
+        survivals = candidates[index].survivals
+        if depth + 1 < len(survivals):
+            heapq.heapreplace(line, (-survivals[depth + 1], depth + 1, index))
+        else:
+            heapq.heappop(line)
     counts: dict[int, int] = {}
-    for _, _, index in line[:best_count]:
+    for index in taken[:best_count]:
         number = candidates[index].sequence
         counts[number] = counts.get(number, 0) + 1
     return counts

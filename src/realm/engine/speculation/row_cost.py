@@ -18,19 +18,21 @@ _FIRST_SHAPE = (1.0, 1.15, 1.2, 1.25, 1.35, 1.4, 1.5, 1.6, 1.95, 2.2, 2.8, 4.0, 
 
 _GAIN = 0.1  # how far an estimate goes towards a step
 _MOST_RATIO = 2.0  # a stall of the machine counts as a step twice as long as expected
-_DRIFT = 0.005  # how far the others follow: so that they are not out of date when they are needed
+_DRIFT = 0.001  # how far the others follow: so that they are not out of date when they are needed
+_TABLE_ROWS = np.arange(MEASURED_ROWS[-1] + 1)
 
 
 class RowCost:
     """T(rows): seconds of a step of decode and verification rows, each of which gives logits."""
 
-    __slots__ = ("_factors", "_known", "_reference")
+    __slots__ = ("_factors", "_known", "_reference", "_table")
 
     def __init__(self, measured: Mapping[int, float] | None = None) -> None:
         """measured: seconds by rows, best of all MEASURED_ROWS; those left out are estimated."""
         self._reference = list(_FIRST_SHAPE)
         self._factors = [1.0] * len(MEASURED_ROWS)
         self._known = False
+        self._table: list[float] = []  # by rows, made when it is asked for
         usable = {rows: each for rows, each in (measured or {}).items() if rows > 0 and each > 0.0}
         if usable:
             self._take(usable)
@@ -42,12 +44,10 @@ class RowCost:
 
     def seconds(self, rows: int) -> float:
         """Of a step with so many rows, 1 at least. Between measured counts, a straight line."""
-        lower, share = _place(rows)
-        reference, factors = self._reference, self._factors
-        low = reference[lower] * factors[lower]
-        if not share:
-            return low
-        return low + share * (reference[lower + 1] * factors[lower + 1] - low)
+        table = self._table or self._make_table()
+        if rows < len(table):
+            return table[rows]
+        return table[-1] + (rows + 1 - len(table)) * (table[-1] - table[-2])
 
     def observe(self, rows: int, seconds: float) -> None:
         """One more step of so many rows, all of which gave logits."""
@@ -56,17 +56,22 @@ class RowCost:
         if not self._known:
             self._take({rows: seconds})
             return
-        ratio = min(seconds / self.seconds(rows), _MOST_RATIO)
-        factors = self._factors
+        reference, factors = self._reference, self._factors
         lower, share = _place(rows)
+        low, high = reference[lower] * factors[lower], reference[lower + 1] * factors[lower + 1]
+        ratio = min(seconds / (low + share * (high - low)), _MOST_RATIO)
         share = min(share, 1.0)
-        upper = min(lower + 1, len(factors) - 1)
-        level = (factors[lower] + share * (factors[upper] - factors[lower])) * ratio
+        level = (factors[lower] + share * (factors[lower + 1] - factors[lower])) * ratio
         for index, factor in enumerate(factors):
             factors[index] = factor + _DRIFT * (level - factor)
         factors[lower] *= 1.0 + _GAIN * (1.0 - share) * (ratio - 1.0)
-        if share:
-            factors[upper] *= 1.0 + _GAIN * share * (ratio - 1.0)
+        factors[lower + 1] *= 1.0 + _GAIN * share * (ratio - 1.0)
+        self._table = []
+
+    def _make_table(self) -> list[float]:
+        values = [a * b for a, b in zip(self._reference, self._factors, strict=True)]
+        self._table = np.interp(_TABLE_ROWS, MEASURED_ROWS, values).tolist()
+        return self._table
 
     def _take(self, measured: Mapping[int, float]) -> None:
         # What was not measured is as far from the first shape as its measured neighbours are.
@@ -75,6 +80,7 @@ class RowCost:
         far = np.interp(MEASURED_ROWS, rows, ratios).tolist()
         self._reference = [shape * each for shape, each in zip(_FIRST_SHAPE, far, strict=True)]
         self._known = True
+        self._table = []
 
 
 def _place(rows: int) -> tuple[int, float]:

@@ -33,16 +33,12 @@ class SequenceSpeculation:
         """
         config = self._tenant.config
         count = min(most, config.draft_k)
-        if count < 1 or not (config.suffix or config.history_tokens):
+        if count < 1:
             return None
-        suffix = self._suffix
-        known = len(suffix)
-        if known < len(tokens):
-            suffix.extend(tokens[known:])
-        own = suffix.propose(count) if config.suffix else None
-        if not len(self._tenant.history) or (own is not None and own.grades[0] == MATCH_TOKENS):
+        own = self._own(tokens, count) if config.suffix else None
+        if not len(self._tenant.history) or (own is not None and own.grades[0] >= MATCH_TOKENS):
             return own
-        past = self._tenant.history.propose(suffix.tail(), count)
+        past = self._tenant.history.propose(tokens[-MATCH_TOKENS:], count)
         if own is None or past is None:
             return own or past
         return max(own, past, key=self._expected)
@@ -65,6 +61,13 @@ class SequenceSpeculation:
     def survivals(self, draft: Draft) -> tuple[float, ...]:
         """What `plan_drafts` takes: see `Calibration.survivals`."""
         return self._tenant.calibration.survivals(draft)
+
+    def _own(self, tokens: Sequence[int], count: int) -> Draft | None:
+        suffix = self._suffix
+        known = len(suffix)
+        if known < len(tokens):
+            suffix.extend(tokens[known:])
+        return suffix.propose(count)
 
     def _expected(self, draft: Draft) -> float:
         return sum(self._tenant.calibration.survivals(draft))

@@ -27,6 +27,9 @@ from realm.model.tokenizer.vocabulary import (
     searchable_texts,
 )
 
+# Alone among the library's calls, one for several texts leaves the interpreter to other threads.
+_LONG_CHARACTERS = 4096
+
 
 class ByteLevelTokenizer(Tokenizer):
     """Merges of bytes, each byte spelled as one printable character (Radford et al. 2019)."""
@@ -54,7 +57,10 @@ class ByteLevelTokenizer(Tokenizer):
             data = text.encode()
             if len(data.translate(None, self._missing_bytes)) != len(data):
                 raise TokenizerError(_describe_missing(text, self._missing_bytes))
-        ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
+        if len(text) < _LONG_CHARACTERS:
+            ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
+        else:
+            ids = self._library.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
 
     def _spelled_bytes(self, text: str, kind: int) -> bytes:

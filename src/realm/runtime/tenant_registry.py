@@ -1,0 +1,151 @@
+"""Registered tenants in the state file: what holds for each, so that a restart finds them all.
+
+Programs are kept once, by their digest. Tools are functions of the host's process and are not kept:
+whoever offers some sets the tenant's policy again. It never compiles a program or loads a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from realm.config import ModelConfig
+from realm.errors import ConfigError, StateStoreError
+from realm.runtime.limits import GuestLimits, TenantLimits
+from realm.runtime.policy import TenantPolicy
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS tenant (id TEXT PRIMARY KEY, policy TEXT NOT NULL, "
+    "program BLOB, adapter TEXT, models TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS program (digest BLOB PRIMARY KEY, wasm BLOB NOT NULL)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredTenant:
+    """policy: without tools. adapter: what its requests take when they name none. models: those
+    that it has had a runtime on, by name.
+    """
+
+    tenant_id: str
+    policy: TenantPolicy
+    adapter: str | None
+    models: tuple[ModelConfig, ...]
+
+
+class TenantRegistry:
+    """One SQLite file, in use by one process at a time; any thread of it. What was put survives."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises ConfigError when the file cannot be opened or is something else."""
+        self._lock = threading.Lock()
+        self._path = path
+        self._is_closed = False
+        self._programs: set[bytes] = set()
+        try:
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            for table in _TABLES:
+                self._connection.execute(table)
+        except sqlite3.Error as error:
+            raise ConfigError(f"state_path {str(path)!r}: {error}") from None
+
+    def load(self) -> Iterator[RegisteredTenant]:
+        """Every tenant. Raises StateStoreError for what cannot be read or was changed by others."""
+        with self._cursor() as cursor:
+            programs = dict(cursor.execute("SELECT digest, wasm FROM program"))
+            rows = cursor.execute(
+                "SELECT id, policy, program, adapter, models FROM tenant"
+            ).fetchall()
+        for digest, wasm in programs.items():
+            if hashlib.sha256(wasm).digest() != digest:
+                raise StateStoreError(f"{self._path}: a program is not what was stored")
+        self._programs = set(programs)
+        # Thousands of tenants have a few policies and models between them.
+        policies: dict[tuple[str, bytes | None], TenantPolicy] = {}
+        models: dict[str, tuple[ModelConfig, ...]] = {}
+        for tenant_id, policy, digest, adapter, configs in rows:
+            try:
+                if (policy, digest) not in policies:
+                    wasm = None if digest is None else programs[digest]
+                    policies[policy, digest] = _read_policy(policy, wasm)
+                if configs not in models:
+                    models[configs] = tuple(ModelConfig(**each) for each in json.loads(configs))
+            except (ConfigError, ValueError, TypeError, KeyError) as error:
+                raise StateStoreError(f"{self._path}: tenant {tenant_id!r}: {error}") from None
+            yield RegisteredTenant(tenant_id, policies[policy, digest], adapter, models[configs])
+
+    def put(self, tenant: RegisteredTenant) -> None:
+        """In place of what was known of this tenant. Raises StateStoreError."""
+        wasm = tenant.policy.program
+        digest = None if wasm is None else hashlib.sha256(wasm).digest()
+        configs = json.dumps([_plain(each) for each in tenant.models])
+        row = (tenant.tenant_id, _write_policy(tenant.policy), digest, tenant.adapter, configs)
+        with self._cursor() as cursor:
+            if digest is not None and digest not in self._programs:
+                cursor.execute("INSERT OR REPLACE INTO program VALUES (?, ?)", (digest, wasm))
+                self._programs.add(digest)
+            cursor.execute("INSERT OR REPLACE INTO tenant VALUES (?, ?, ?, ?, ?)", row)
+
+    def forget(self, tenant_id: str) -> None:
+        """The tenant, and programs that no tenant has any more. Raises StateStoreError."""
+        with self._cursor() as cursor:
+            cursor.execute("DELETE FROM tenant WHERE id = ?", (tenant_id,))
+            cursor.execute(
+                "DELETE FROM program WHERE digest NOT IN "
+                "(SELECT program FROM tenant WHERE program IS NOT NULL)"
+            )
+            self._programs = {digest for (digest,) in cursor.execute("SELECT digest FROM program")}
+
+    def close(self) -> None:
+        """Lets go of the file; safe to repeat."""
+        with self._lock:
+            if not self._is_closed:
+                self._is_closed = True
+                self._connection.close()
+
+    @contextmanager
+    def _cursor(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock:
+            if self._is_closed:
+                raise StateStoreError("the tenant registry is closed")
+            try:
+                yield self._connection.cursor()
+            except sqlite3.Error as error:
+                raise StateStoreError(f"{self._path}: {error}") from None
+
+
+def _write_policy(policy: TenantPolicy) -> str:
+    guest = policy.guest_limits
+    return json.dumps(
+        {
+            "guest_limits": None if guest is None else asdict(guest),
+            "limits": asdict(policy.limits),
+            "priority": policy.priority,
+            "weight": policy.weight,
+            "reads_tensors": policy.reads_tensors,
+        }
+    )
+
+
+def _read_policy(text: str, program: bytes | None) -> TenantPolicy:
+    fields = json.loads(text)
+    guest = fields.pop("guest_limits")
+    limits = TenantLimits(**fields.pop("limits"))
+    own = None if guest is None else GuestLimits(**guest)
+    return TenantPolicy(program=program, guest_limits=own, limits=limits, **fields)
+
+
+def _plain(config: ModelConfig) -> dict[str, Any]:
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in asdict(config).items()
+    }

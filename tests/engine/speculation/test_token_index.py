@@ -1,0 +1,105 @@
+"""The index against the plain meaning of it, through any history of growing and shrinking."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realm.engine.speculation import MATCH_TOKENS, Match, TokenIndex
+
+TOKENS = st.lists(st.integers(0, 3), max_size=40)
+PLACES = 8
+
+
+def plain_length(text: list[int], position: int, tail: list[int]) -> int:
+    """How many tokens before `position` are those at the end of `tail`."""
+    length = 0
+    while length < min(position, len(tail), MATCH_TOKENS):
+        if text[position - 1 - length] != tail[-1 - length]:
+            break
+        length += 1
+    return length
+
+
+def plain_find(text: list[int], tail: list[int], places: int = PLACES) -> Match | None:
+    """The longest match among the latest places of the tail's last pair, else of its last token."""
+    lengths = [(plain_length(text, each, tail), each) for each in range(len(text) - 1, 0, -1)]
+    pairs = [each for each in lengths if each[0] >= 2][:places]
+    if pairs:
+        length, position = max(pairs)
+        return Match(position, length)
+    single = next((each for each in lengths if each[0] == 1), None)
+    return None if single is None else Match(single[1], 1)
+
+
+def longest_suffix_before(text: list[int]) -> int:
+    """By definition: the longest end of the text that stands in it before, cut at MATCH_TOKENS."""
+    for length in range(min(len(text) - 1, MATCH_TOKENS), 0, -1):
+        tail = text[-length:]
+        if any(text[begin : begin + length] == tail for begin in range(len(text) - length)):
+            return length
+    return 0
+
+
+def index_of(text: list[int]) -> TokenIndex:
+    index = TokenIndex()
+    index.extend(text)
+    return index
+
+
+@given(TOKENS)
+def test_finds_what_a_plain_search_finds(text: list[int]) -> None:
+    assert index_of(text).find(text) == plain_find(text, text)
+
+
+@given(TOKENS, st.lists(st.integers(0, 3), max_size=20))
+def test_finds_the_end_of_another_text(text: list[int], tail: list[int]) -> None:
+    found = index_of([*text, TokenIndex.SEPARATOR]).find(tail)
+    assert found == (plain_find([*text, TokenIndex.SEPARATOR], tail) if tail else None)
+
+
+@given(st.lists(st.integers(0, 9), max_size=60))
+def test_the_length_is_that_of_the_longest_match_while_a_pair_has_few_places(
+    text: list[int],
+) -> None:
+    pair = text[-2:]
+    places = sum(text[begin : begin + 2] == pair for begin in range(max(len(text) - 2, 0)))
+    if places <= PLACES:
+        found = index_of(text).find(text)
+        assert (found.length if found else 0) == longest_suffix_before(text)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.one_of(TOKENS, st.floats(0, 1)), max_size=12))
+def test_growing_and_shrinking_leaves_what_growing_alone_does(
+    changes: list[list[int] | float],
+) -> None:
+    index, text = TokenIndex(), []
+    for change in changes:
+        if isinstance(change, float):
+            length = int(change * len(text))
+            index.truncate(length)
+            del text[length:]
+        else:
+            index.extend(change)
+            text += change
+        fresh = index_of(text)
+        for name in TokenIndex.__slots__:
+            assert getattr(index, name) == getattr(fresh, name)
+
+
+def test_of_equal_matches_the_latest_is_found() -> None:
+    text = [7, 1, 2, 5, 7, 1, 2, 6, 7, 1, 2]
+    assert index_of(text).find(text) == Match(7, 3)
+
+
+def test_a_longer_match_beats_a_later_one() -> None:
+    text = [7, 1, 2, 5, 8, 1, 2, 6, 7, 1, 2]
+    assert index_of(text).find(text) == Match(3, 3)
+
+
+def test_nothing_is_found_in_nothing_and_for_nothing() -> None:
+    assert TokenIndex().find([1, 2]) is None
+    assert index_of([1, 2, 1]).find([]) is None
+    index = index_of([1, 2, 1])
+    index.clear()
+    assert index.find([1]) is None
+    assert len(index) == 0
