@@ -12,7 +12,7 @@ from tests.random_adapters import EVERYTHING, LINEAR, random_adapter
 
 import realm.engine.cache
 from realm.engine import Engine, LayerRows
-from realm.engine.engine import MOST_ADAPTERS
+from realm.model.packed_adapter import MOST_ADAPTERS
 from realm.engine.sequence import Sequence
 from realm.errors import RequestError
 from realm.memory import PrefixScope

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Items
-from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,19 +32,7 @@ from realm.errors import (
     RequestError,
 )
 from realm.kernels import PAGE_TOKENS, CachePool, Team
-from realm.model import StoredModel, WeightedAdapter
-
-MOST_ADAPTERS = 8  # of one sequence
-
-
-def _check_adapters(model: StoredModel, adapters: Items[WeightedAdapter]) -> None:
-    if len(adapters) > MOST_ADAPTERS:
-        raise RequestError(f"{len(adapters)} adapters on one sequence, at most {MOST_ADAPTERS}")
-    for each in adapters:
-        if each.packed.model != model.content_hash:
-            raise RequestError("an adapter was packed for another model")
-        if not isfinite(each.weight):
-            raise RequestError(f"an adapter's weight must be a finite number, not {each.weight}")
+from realm.model import StoredModel, WeightedAdapter, check_adapters
 
 
 class Engine:
@@ -112,7 +99,7 @@ class Engine:
         added to the model, in order. Raises RequestError for more than MOST_ADAPTERS, for one of
         another model, and for a weight that is not a finite number.
         """
-        _check_adapters(model, adapters)
+        check_adapters(model.content_hash, adapters)
         state = self._states.get(model.content_hash)
         if state is None:
             state = self._states[model.content_hash] = self._new_state(model)

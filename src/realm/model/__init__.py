@@ -7,6 +7,7 @@ from realm.model.packed_adapter import (
     PackedAdapter,
     WeightedAdapter,
     adapter_rows,
+    check_adapters,
 )
 from realm.model.storage import ModelStorage
 from realm.model.stored import StoredModel
@@ -22,4 +23,5 @@ __all__ = [
     "TensorReader",
     "WeightedAdapter",
     "adapter_rows",
+    "check_adapters",
 ]

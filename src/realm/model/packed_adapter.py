@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from realm.errors import RequestError
 from realm.kernels import NativeAdapter, Transformer
 from realm.lora import Adapter
 
 AdapterPrecision = Literal["int8", "bfloat16"]
+MOST_ADAPTERS = 8  # of one sequence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +69,7 @@ _NO_ADAPTERS = AdapterRows([], None, None)
 def pack_adapter(
     native: Transformer, model: str, adapter: Adapter, precision: AdapterPrecision = "int8"
 ) -> PackedAdapter:
-    """precision: 'int8' holds A as int8 with a scale for 32 inputs and B as half floats,
+    """precision: 'int8' holds A as int8 with a scale for 32 inputs and B with one for an output,
     'bfloat16' both as bfloat16. Any thread. Raises NativeError for numbers that do not fit."""
     factors = [
         (target.layer or 0, int(target.projection), factor.a, factor.b, factor.scale)
@@ -74,6 +77,17 @@ def pack_adapter(
     ]
     packed = NativeAdapter(native, precision=precision, factors=factors)
     return PackedAdapter(packed, adapter.digest, model, precision)
+
+
+def check_adapters(model: str, adapters: Sequence[WeightedAdapter]) -> None:
+    """Raises RequestError for what cannot be added to the model of this content hash."""
+    if len(adapters) > MOST_ADAPTERS:
+        raise RequestError(f"{len(adapters)} adapters on one sequence, at most {MOST_ADAPTERS}")
+    for each in adapters:
+        if each.packed.model != model:
+            raise RequestError("an adapter was packed for another model")
+        if not isfinite(each.weight):
+            raise RequestError(f"an adapter's weight must be a finite number, not {each.weight}")
 
 
 def adapter_rows(rows: Sequence[tuple[int, Sequence[WeightedAdapter]]]) -> AdapterRows:
