@@ -12,11 +12,11 @@ from tests.random_adapters import EVERYTHING, LINEAR, random_adapter
 
 import realm.engine.cache
 from realm.engine import Engine, LayerRows
-from realm.model.packed_adapter import MOST_ADAPTERS
 from realm.engine.sequence import Sequence
 from realm.errors import RequestError
 from realm.memory import PrefixScope
 from realm.model import StoredModel, WeightedAdapter
+from realm.model.packed_adapter import MOST_ADAPTERS
 
 TEXT = [(7 * index + 3) % 320 for index in range(150)]
 WHOLE_PAGES = 4
