@@ -24,6 +24,9 @@ float float_of_bfloat16(uint16_t bits) {
   return value;
 }
 
+// Whether it is a number and stays one when it is rounded.
+bool fits_bfloat16(float value) { return std::isfinite(float_of_bfloat16(bfloat16_of(value))); }
+
 void put(std::vector<uint8_t>& to, uint16_t value) {
   to.push_back(static_cast<uint8_t>(value & 255));
   to.push_back(static_cast<uint8_t>(value >> 8));
@@ -99,7 +102,7 @@ bool Adapter::pack_a(const std::vector<AdapterFactor>& factors, int ranks, const
     std::vector<uint8_t> data;
     for (const AdapterFactor& factor : factors)
       for (ptrdiff_t i = 0; i < static_cast<ptrdiff_t>(factor.rank) * inputs; i++) {
-        if (!std::isfinite(factor.a[i])) return false;
+        if (!fits_bfloat16(factor.a[i])) return false;
         put(data, bfloat16_of(factor.a[i]));
       }
     return pack(kGgmlBfloat16, ranks, inputs, data, matrix);
@@ -145,7 +148,7 @@ bool Adapter::pack_b(const AdapterFactor& factor, PackedMatrix* matrix) {
   data.reserve(2 * count);
   for (size_t i = 0; i < count; i++) {
     const float value = factor.scale * factor.b[i];
-    if (!std::isfinite(value) || (half && std::fabs(value) > kLargestHalf)) return false;
+    if (half ? !(std::fabs(value) <= kLargestHalf) : !fits_bfloat16(value)) return false;
     put(data, half ? float_to_half(value) : bfloat16_of(value));
   }
   return pack(half ? kGgmlF16 : kGgmlBfloat16, factor.outputs, factor.rank, data, matrix);
@@ -187,7 +190,7 @@ bool Adapter::set_embedding(const AdapterFactor& factor) {
   for (size_t r = 0; r < rank; r++)
     for (size_t token = 0; token < vocabulary; token++) {
       const float value = factor.a[r * vocabulary + token];
-      if (!std::isfinite(value) || (half && std::fabs(value) > kLargestHalf)) return false;
+      if (half ? !(std::fabs(value) <= kLargestHalf) : !fits_bfloat16(value)) return false;
       embedding_a_[token * rank + r] = half ? float_to_half(value) : bfloat16_of(value);
     }
   return pack_b(factor, &embedding_b_);

@@ -89,6 +89,16 @@ def test_products_beyond_the_range(model: StoredModel) -> None:
     NativeAdapter(model.native, precision="int8", factors=[with_number("a", 1e30)])
 
 
+@pytest.mark.parametrize("projection", [0, EMBEDDING, HEAD])
+@pytest.mark.parametrize("part", ["a", "b"])
+def test_numbers_that_bfloat16_rounds_to_infinity(
+    model: StoredModel, part: str, projection: int
+) -> None:
+    with pytest.raises(NativeError):
+        found = [with_number(part, 3.4e38, projection)]
+        NativeAdapter(model.native, precision="bfloat16", factors=found)
+
+
 def test_a_precision_that_is_none(model: StoredModel) -> None:
     with pytest.raises(NativeError):
         NativeAdapter(model.native, precision="int4", factors=[factor()])

@@ -159,14 +159,14 @@ class FakeEngine:
         del self.sequences[sequence]
         self.waiting.pop(sequence, None)
 
-    def embed(self, model, ids):
+    def embed(self, model, ids, adapters=()):
         return np.repeat(np.asarray(ids, np.float32)[:, None], HIDDEN, axis=1)
 
     def forward_layers(self, calls):
         assert all(call.sequence in self.sequences for call in calls)
         return [call.hidden * 2 + call.layer for call in calls]
 
-    def compute_logits(self, model, hidden):
+    def compute_logits(self, model, hidden, adapters=()):
         return np.arange(VOCABULARY, dtype=np.float32) + hidden.sum()
 
     def step(self):

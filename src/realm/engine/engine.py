@@ -234,9 +234,11 @@ class Engine:
 
     # ---- The layer by layer path of guests ----
 
-    def embed(self, model: StoredModel, token_ids: Items[int]) -> NDArray[np.float32]:
+    def embed(
+        self, model: StoredModel, token_ids: Items[int], adapters: Items[WeightedAdapter] = ()
+    ) -> NDArray[np.float32]:
         """Embeddings of tokens: float32 [tokens, hidden]."""
-        return model.embed(token_ids)
+        return model.embed(token_ids, adapters)
 
     def forward_layer(
         self, sequence: int, layer: int, hidden: NDArray[np.float32], position: int
@@ -278,10 +280,13 @@ class Engine:
         return [answers[id(call)] for call in calls]
 
     def compute_logits(
-        self, model: StoredModel, hidden: NDArray[np.float32]
+        self,
+        model: StoredModel,
+        hidden: NDArray[np.float32],
+        adapters: Items[WeightedAdapter] = (),
     ) -> NDArray[np.float32]:
         """Final norm and head on one row: float32 [hidden] to float32 [vocabulary]."""
-        return model.compute_logits(hidden)
+        return model.compute_logits(hidden, adapters)
 
     # ---- Inside ----
 

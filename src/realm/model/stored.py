@@ -103,12 +103,14 @@ class StoredModel:
             separators=(",", ":"),
         )
 
-    def embed(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+    def embed(
+        self, token_ids: Sequence[int], adapters: Sequence[WeightedAdapter] = ()
+    ) -> NDArray[np.float32]:
         """Embeddings as the first layer takes them: float32 [tokens, hidden]."""
         ids = self._checked(token_ids)
         out = np.empty((len(ids), self.hyperparameters.hidden_size), np.float32)
         with self.step_lock:
-            self._evaluator.step(tokens=ids, layers=(0, 0), hidden_out=out)
+            self._evaluator.step(tokens=ids, layers=(0, 0), hidden_out=out, adapters=adapters)
         return out
 
     def pack_adapter(self, adapter: Adapter, precision: AdapterPrecision = "int8") -> PackedAdapter:
@@ -202,11 +204,14 @@ class StoredModel:
         length = float(np.linalg.norm(vector)) if normalize else 1.0
         return (vector / length if length > 0.0 else vector).astype(np.float32)
 
-    def compute_logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+    def compute_logits(
+        self, hidden: NDArray[np.float32], adapters: Sequence[WeightedAdapter] = ()
+    ) -> NDArray[np.float32]:
         """Final norm and head on one row: float32 [hidden] to float32 [vocabulary]."""
         row = np.ascontiguousarray(hidden, np.float32).reshape(1, -1)
         with self.step_lock:
-            self._evaluator.step(hidden=row, layers=(0, 0), logit_rows=np.zeros(1, np.int32))
+            first = np.zeros(1, np.int32)
+            self._evaluator.step(hidden=row, layers=(0, 0), logit_rows=first, adapters=adapters)
             logits: NDArray[np.float32] = self.native.logits(0, 1)[0]
         return logits
 

@@ -22,10 +22,13 @@ _WORD_BYTES = 4
 def embed_tokens(
     state: GuestState, model_id: int, ids_ptr: int, token_count: int, out_ptr: int
 ) -> int:
-    model = state.models.get(model_id).model
+    handle = state.models.get(model_id)
+    model = handle.model
     _require_rows(state, model, token_count, out_ptr)
     ids = state.memory.read_ids(ids_ptr, token_count, model.vocabulary_size, model.context_length)
-    rows = np.ascontiguousarray(state.surroundings.engine.embed(model.stored, ids), np.float32)
+    engine = state.surroundings.engine
+    found = engine.embed(model.stored, ids, weighted(handle.adapters))
+    rows = np.ascontiguousarray(found, np.float32)
     state.memory.write(out_ptr, rows)
     return int(rows.size)
 
@@ -76,14 +79,16 @@ def forward_layer(  # noqa: PLR0917
 def compute_logits(
     state: GuestState, model_id: int, hidden_ptr: int, hidden_size: int, out_ptr: int
 ) -> int:
-    model = state.models.get(model_id).model
+    handle = state.models.get(model_id)
+    model = handle.model
     if hidden_size != model.hidden_size:
         raise HostCallError(
             ErrorCode.INVALID, f"{hidden_size} values, the hidden size is {model.hidden_size}"
         )
     state.memory.require(out_ptr, model.vocabulary_size * _WORD_BYTES)
     hidden = state.memory.read_floats(hidden_ptr, hidden_size)
-    logits = state.surroundings.engine.compute_logits(model.stored, hidden)
+    engine = state.surroundings.engine
+    logits = engine.compute_logits(model.stored, hidden, weighted(handle.adapters))
     state.memory.write(out_ptr, np.ascontiguousarray(logits, np.float32))
     return int(logits.size)
 
