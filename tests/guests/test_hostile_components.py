@@ -226,7 +226,12 @@ def test_ten_hostile_ones_beside_an_honest_one(stage):
 
 def test_errors_stay_with_their_own(stage):
     tenants = [
-        (stage.make(script([("load-model", [f"model {number}"]), ("last-error", [])])), number)
+        (
+            stage.make(
+                script([("load-model", [f"model {number}"]), ("last-error", [])]), compute_seconds=5
+            ),
+            number,
+        )
         for number in range(8)
     ]
 
