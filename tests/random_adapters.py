@@ -1,16 +1,14 @@
-"""Random adapters for any base, in memory or as GGUF files; the same numbers for the same seed."""
+"""Random adapters for any base; the same numbers for the same seed."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-import gguf
 from realm.lora import Adapter, AdapterBase, Factor, Projection, Target
 
 P = Projection
@@ -77,25 +75,6 @@ def short(values: NDArray[np.float64], bits: int) -> NDArray[np.float32]:
     """Rounded to so many significant bits."""
     mantissa, exponent = np.frexp(values)
     return np.ldexp(np.round(mantissa * 2**bits), exponent - bits).astype(np.float32)
-
-
-def write_gguf_adapter(path: Path, adapter: Adapter, architecture: str) -> Path:
-    """The file that llama.cpp's converter would write; every factor must have the scale SCALE."""
-    writer = gguf.GGUFWriter(str(path), architecture)
-    writer.add_type("adapter")
-    writer.add_string("adapter.type", "lora")
-    ranks = {factor.rank for factor in adapter.factors.values()}
-    assert len(ranks) == 1, "alpha is one number: ranks that differ have scales that differ"
-    writer.add_float32("adapter.lora.alpha", SCALE * ranks.pop())
-    for target, factor in adapter.factors.items():
-        name = tensor_name(target)
-        writer.add_tensor(f"{name}.lora_a", factor.a)
-        writer.add_tensor(f"{name}.lora_b", factor.b)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 def tensor_name(target: Target) -> str:
