@@ -77,13 +77,6 @@ def short(values: NDArray[np.float64], bits: int) -> NDArray[np.float32]:
     return np.ldexp(np.round(mantissa * 2**bits), exponent - bits).astype(np.float32)
 
 
-def tensor_name(target: Target) -> str:
-    """The product's tensor in a file whose tensors are not fused."""
-    if target.layer is not None:
-        return f"blk.{target.layer}.{NAMES[target.projection]}.weight"
-    return "output.weight" if target.projection == P.HEAD else "token_embd.weight"
-
-
 def _targets(
     base: AdapterBase, projections: Collection[Projection], layers: Collection[int] | None
 ) -> list[Target]:
