@@ -65,7 +65,8 @@ float balance_of(const AdapterFactor& factor) {
   const float largest =
       largest_of(factor.a, static_cast<size_t>(factor.rank) * static_cast<size_t>(factor.inputs));
   if (!std::isfinite(largest)) return largest - largest;
-  return largest > 0.0f ? std::ldexp(1.0f, std::ilogb(largest)) : 1.0f;
+  // No smaller, or one over it would be infinite.
+  return largest > 0.0f ? std::ldexp(1.0f, std::max(std::ilogb(largest), -100)) : 1.0f;
 }
 
 // Row `index` of a matrix of kQ8: in every block byte 4 * (row % 16) + c % 4 of vector c / 4 for column c,
@@ -118,7 +119,6 @@ bool Adapter::pack_a(const std::vector<AdapterFactor>& factors, int ranks, const
 }
 
 bool Adapter::quantize_b(const AdapterFactor& factor, RankMatrix* matrix) {
-  matrix->outputs = factor.outputs;
   matrix->groups = (factor.outputs + kGroupRows - 1) / kGroupRows;
   matrix->quads = (factor.rank + 3) / 4;
   matrix->data = arena_.allocate(matrix->group_bytes() * static_cast<size_t>(matrix->groups));

@@ -43,7 +43,8 @@ struct AdapterFactor {
 };
 
 enum class AdapterPrecision : int {
-  kInt8 = 0,      // A as int8 with a scale for 32 inputs, B as int8 with a scale for an output
+  kInt8 = 0,  // A as int8 with a scale for 32 inputs, B as int8 with a scale for an output; of the embedding
+              // both as half floats
   kBfloat16 = 1,  // both as bfloat16
 };
 

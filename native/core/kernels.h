@@ -28,7 +28,7 @@ struct Activations {
 // B of an adapter: for every 16 outputs `quads` vectors of 64 bytes (byte 4 * output + rank of four ranks,
 // 128 added), then 16 scales as bfloat16.
 struct RankMatrix {
-  int outputs = 0, groups = 0, quads = 0;
+  int groups = 0, quads = 0;
   uint8_t* data = nullptr;
 
   size_t group_bytes() const { return 64 * static_cast<size_t>(quads) + 2 * kGroupRows; }

@@ -63,10 +63,10 @@ void Step::begin_rows(int begin, int end) const {
     if (input_.tokens) {
       unpack_row(model_.embedding_, input_.tokens[r], to);
       for (size_t c = 0; c < hidden_; c++) to[c] *= shape_.embedding_scale;
+      add_embedding(r, to);
     } else {
       std::memcpy(to, input_.hidden + static_cast<size_t>(r) * hidden_, hidden_ * sizeof(float));
     }
-    if (input_.tokens) add_embedding(r, to);
     if (input_.layer_begin == input_.layer_end) continue;
     float* angle = row(angles_, r, angle_columns_);
     const double position = position_of(r);
@@ -89,15 +89,14 @@ void Step::begin_rows(int begin, int end) const {
 }
 
 void Step::project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
-                   size_t stride, bool accumulate, const std::vector<AdapterRun>& runs, int layer,
-                   AdapterInput input) const {
+                   size_t stride, bool accumulate, const AdapterPlace& place) const {
   const int width = unit_groups(x.rows);
   for_slabs(range, thread, (matrix.groups + width - 1) / width, x.rows,
             [&](int begin, int end, const Slab& slab) {
               const int first = width * begin, last = std::min(width * end, matrix.groups);
               kernels_.product(matrix, first, last, rows_of(x, slab.first, slab.rows), out,
                                static_cast<ptrdiff_t>(stride), accumulate, scratch(thread));
-              expand(runs, layer, input, slab, first * kGroupRows, last * kGroupRows, out, stride);
+              expand(place, slab, first * kGroupRows, last * kGroupRows, out, stride);
             });
 }
 
@@ -129,9 +128,9 @@ void Step::gate_columns(const LayerWeights& layer, int index, int begin, int end
   float* ups = gates + kSlabRows * kGateColumns;
   kernels_.product(layer.gate, 2 * begin, 2 * end, x, gates, kGateColumns, false, scratch(thread));
   kernels_.product(layer.up, 2 * begin, 2 * end, x, ups, kGateColumns, false, scratch(thread));
-  expand(adapter_runs_, index, AdapterInput::kFfnInput, slab, first, last, gates, kGateColumns);
-  expand(adapter_runs_, index, AdapterInput::kFfnInput, slab, ffn + first, ffn + last, ups - ffn,
-         kGateColumns);
+  const AdapterPlace place = place_of(index, AdapterInput::kFfnInput);
+  expand(place, slab, first, last, gates, kGateColumns);
+  expand(place, slab, ffn + first, ffn + last, ups - ffn, kGateColumns);
   const size_t per_tile = ffn_columns_ / kBlockColumns;
   const bool quantized = is_quantized(layer.down.form), adapted = !adapter_runs_.empty();
   for (int r = slab.first; r < slab.first + slab.rows; r++) {
@@ -155,20 +154,20 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
                   [&](int begin, int end) { norm_rows(layer.attention_norm, before, begin, end); });
   team_.barrier();
   const Activations normed = activations(normed_, normed_blocks_, hidden_, rows);
-  shrink(adapter_runs_, index, AdapterInput::kAttentionInput, normed, range + 10, thread);
+  shrink(place_of(index, AdapterInput::kAttentionInput), normed, range + 10, thread);
   project_stacked(layer.qkv, index, range + 1, thread, normed);
   team_.barrier();
   run_attention(layer, index, range + 2, thread);
   const Activations attended = activations(attended_, attended_blocks_, attended_columns_, rows);
-  shrink(adapter_runs_, index, AdapterInput::kAttentionOutput, attended, range + 11, thread);
-  project(layer.output, range + 6, thread, attended, branch ? branch_ : x_, hidden_, !branch, adapter_runs_,
-          index, AdapterInput::kAttentionOutput);
+  const AdapterPlace output = place_of(index, AdapterInput::kAttentionOutput);
+  shrink(output, attended, range + 11, thread);
+  project(layer.output, range + 6, thread, attended, branch ? branch_ : x_, hidden_, !branch, output);
   team_.barrier();
   team_.for_range(range + 7, thread, rows, [&](int begin, int end) {
     norm_rows(layer.ffn_norm, &layer.post_attention_norm, begin, end);
   });
   team_.barrier();
-  shrink(adapter_runs_, index, AdapterInput::kFfnInput, normed, range + 12, thread);
+  shrink(place_of(index, AdapterInput::kFfnInput), normed, range + 12, thread);
   for_slabs(range + 8, thread, static_cast<int>(ffn_columns_ / kBlockColumns), rows,
             [&](int begin, int end, const Slab& slab) {
               const Activations x = rows_of(normed, slab.first, slab.rows);
@@ -178,9 +177,9 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
   team_.barrier();
   const bool ffn_branch = has_branch(layer.post_ffn_norm);
   const Activations gated = activations(ffn_, ffn_blocks_, ffn_columns_, rows);
-  shrink(adapter_runs_, index, AdapterInput::kFfnOutput, gated, range + 13, thread);
-  project(layer.down, range + 9, thread, gated, ffn_branch ? branch_ : x_, hidden_, !ffn_branch,
-          adapter_runs_, index, AdapterInput::kFfnOutput);
+  const AdapterPlace down = place_of(index, AdapterInput::kFfnOutput);
+  shrink(down, gated, range + 13, thread);
+  project(layer.down, range + 9, thread, gated, ffn_branch ? branch_ : x_, hidden_, !ffn_branch, down);
   team_.barrier();
   if (ffn_branch && index + 1 == input_.layer_end) {
     if (thread == 0) finish_branch(layer);
@@ -207,7 +206,7 @@ void Step::project_stacked(const std::vector<PackedMatrix>& parts, int layer, in
                          static_cast<ptrdiff_t>(qkv_columns_), false, scratch(thread));
       first += part.groups;
     }
-    expand(adapter_runs_, layer, AdapterInput::kAttentionInput, slab, width * begin * kGroupRows,
+    expand(place_of(layer, AdapterInput::kAttentionInput), slab, width * begin * kGroupRows,
            width * end * kGroupRows, qkv_, qkv_columns_);
   });
 }
@@ -226,9 +225,9 @@ void Step::run_head(int range, int thread) const {
   const size_t stride = static_cast<size_t>(model_.logit_stride());
   float* logits = model_.logits_.data();
   const Activations outputs_normed = activations(output_normed_, output_blocks_, hidden_, outputs);
-  shrink(output_runs_, 0, AdapterInput::kHead, outputs_normed, range + 3, thread);
-  project(model_.head_, range + 1, thread, outputs_normed, logits, stride, false, output_runs_, 0,
-          AdapterInput::kHead);
+  const AdapterPlace head{output_runs_, 0, AdapterInput::kHead};
+  shrink(head, outputs_normed, range + 3, thread);
+  project(model_.head_, range + 1, thread, outputs_normed, logits, stride, false, head);
   team_.barrier();
   team_.for_range(range + 2, thread, outputs, [&](int begin, int end) {
     for (int o = begin; o < end; o++) {

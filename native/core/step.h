@@ -79,6 +79,14 @@ class Step {
 
   void finish_task(const AttentionTask& task, const float* partials) const;
 
+  // The products of one input, and the rows that adapters add to there.
+  struct AdapterPlace {
+    const std::vector<AdapterRun>& runs;
+    int layer;
+    AdapterInput input;
+    const AdapterSite& site(const AdapterRun& run) const { return run.adapter->site(layer, input); }
+  };
+
   // Calls work(begin, end, slab) over slabs x units: rows in slabs small enough to stay in a core's cache
   // while the units of a product pass over them.
   struct Slab {
@@ -103,8 +111,7 @@ class Step {
   // Groups of a matrix that one thread takes at a time: many rows share what two groups have in common.
   static int unit_groups(int rows) { return rows > 1 ? 2 : 1; }
   void project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
-               size_t stride, bool accumulate, const std::vector<AdapterRun>& runs, int layer,
-               AdapterInput input) const;
+               size_t stride, bool accumulate, const AdapterPlace& place) const;
 
   // Whether a part's product waits in the branch buffer for a norm or a scale, instead of going to x.
   bool has_branch(const std::vector<float>& post) const {
@@ -140,21 +147,20 @@ class Step {
   // ---- Adapters (step_adapters.cpp): B (A x) is added to what a product gave. ----
 
   void plan_adapters();
+  AdapterPlace place_of(int layer, AdapterInput input) const { return {adapter_runs_, layer, input}; }
   // A x of every row that has an adapter there; ends with a barrier when there are any.
-  void shrink(const std::vector<AdapterRun>& runs, int layer, AdapterInput input, const Activations& x,
-              int range, int thread) const;
+  void shrink(const AdapterPlace& place, const Activations& x, int range, int thread) const;
   // Outputs begin .. end - 1 of a slab's rows; out[row * stride + output].
-  void expand(const std::vector<AdapterRun>& runs, int layer, AdapterInput input, const Slab& slab, int begin,
-              int end, float* out, size_t stride) const;
+  void expand(const AdapterPlace& place, const Slab& slab, int begin, int end, float* out,
+              size_t stride) const;
   void add_embedding(int index, float* to) const;
-  void shrink_run(const AdapterRun& run, int layer, AdapterInput input, const Activations& x,
-                  int thread) const;
+  void shrink_run(const AdapterRun& run, const AdapterSite& site, const Activations& x, int thread) const;
   // Groups from .. to - 1 of one part of a site.
   void expand_part(const AdapterRun& run, const AdapterExpand& expand, size_t part, int from, int to,
                    float* out, size_t stride) const;
-  // Of row 0 among the rows that A x is kept for.
-  size_t place_of(const AdapterRun& run) const { return static_cast<size_t>(run.slot) * shrunk_rows_; }
-  float* shrunk(const AdapterRun& run) const { return shrunk_ + place_of(run) * shrunk_columns_; }
+  // Where row 0 stands among the rows that A x is kept for.
+  size_t first_place(const AdapterRun& run) const { return static_cast<size_t>(run.slot) * shrunk_rows_; }
+  float* shrunk(const AdapterRun& run) const { return shrunk_ + first_place(run) * shrunk_columns_; }
 
   Transformer& model_;
   const TransformerShape& shape_;

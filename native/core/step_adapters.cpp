@@ -35,28 +35,27 @@ void Step::plan_adapters() {
   rank_sums_ = model_.rank_sums_.reserve(places * kMostExpands);
 }
 
-void Step::shrink(const std::vector<AdapterRun>& runs, int layer, AdapterInput input, const Activations& x,
-                  int range, int thread) const {
-  bool any = false;
-  for (const AdapterRun& run : runs) any = any || run.adapter->site(layer, input).a.groups > 0;
-  if (!any) return;
-  team_.for_range(range, thread, static_cast<int>(runs.size()), [&](int begin, int end) {
-    for (int i = begin; i < end; i++) shrink_run(runs[static_cast<size_t>(i)], layer, input, x, thread);
+void Step::shrink(const AdapterPlace& place, const Activations& x, int range, int thread) const {
+  const auto is_changed = [&](const AdapterRun& run) { return place.site(run).a.groups > 0; };
+  if (std::none_of(place.runs.begin(), place.runs.end(), is_changed)) return;
+  team_.for_range(range, thread, static_cast<int>(place.runs.size()), [&](int begin, int end) {
+    for (int i = begin; i < end; i++) {
+      const AdapterRun& run = place.runs[static_cast<size_t>(i)];
+      if (is_changed(run)) shrink_run(run, place.site(run), x, thread);
+    }
   });
   team_.barrier();
 }
 
-void Step::shrink_run(const AdapterRun& run, int layer, AdapterInput input, const Activations& x,
+void Step::shrink_run(const AdapterRun& run, const AdapterSite& site, const Activations& x,
                       int thread) const {
-  const AdapterSite& site = run.adapter->site(layer, input);
-  if (site.a.groups == 0) return;
   kernels_.product(site.a, 0, site.a.groups, rows_of(x, run.first, run.count), shrunk(run),
                    static_cast<ptrdiff_t>(shrunk_columns_), false, scratch(thread));
   for (int r = run.first; r < run.first + run.count; r++) {
     float* values = row(shrunk(run), r, shrunk_columns_);
     if (run.weight != 1.0f)
       for (int i = 0; i < site.a.rows; i++) values[i] *= run.weight;
-    const size_t place = place_of(run) + static_cast<size_t>(r);
+    const size_t place = first_place(run) + static_cast<size_t>(r);
     for (size_t part = 0; part < site.expands.size(); part++) {
       const AdapterExpand& expand = site.expands[part];
       if (expand.quantized_b.groups == 0) continue;
@@ -68,11 +67,11 @@ void Step::shrink_run(const AdapterRun& run, int layer, AdapterInput input, cons
   }
 }
 
-void Step::expand(const std::vector<AdapterRun>& runs, int layer, AdapterInput input, const Slab& slab,
-                  int begin, int end, float* out, size_t stride) const {
-  for (const AdapterRun& run : runs) {
+void Step::expand(const AdapterPlace& place, const Slab& slab, int begin, int end, float* out,
+                  size_t stride) const {
+  for (const AdapterRun& run : place.runs) {
     if (run.first < slab.first || run.first >= slab.first + slab.rows) continue;
-    const AdapterSite& site = run.adapter->site(layer, input);
+    const AdapterSite& site = place.site(run);
     for (size_t part = 0; part < site.expands.size(); part++) {
       const AdapterExpand& expand = site.expands[part];
       const int from = std::max(begin - expand.first_output, 0) / kGroupRows;
@@ -88,7 +87,7 @@ void Step::expand_part(const AdapterRun& run, const AdapterExpand& expand, size_
   const uint8_t* next;
   size_t group_bytes;
   if (const RankMatrix& b = expand.quantized_b; b.groups > 0) {
-    const size_t place = place_of(run);
+    const size_t place = first_place(run);
     const Ranks ranks{rank_quants_ + place * shrunk_quants_ + expand.first_quant,
                       static_cast<ptrdiff_t>(shrunk_quants_), rank_scales_ + place * kMostExpands + part,
                       rank_sums_ + place * kMostExpands + part, kMostExpands};

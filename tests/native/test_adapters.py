@@ -9,7 +9,7 @@ from tests.tiny_model import HIDDEN, LAYERS, VOCABULARY, TinyModel
 
 from realm.errors import NativeError
 from realm.kernels import CachePool, NativeAdapter, Team
-from realm.model import ModelStorage, StoredModel
+from realm.model import ModelStorage, PackedAdapter, StoredModel, WeightedAdapter
 
 ROWS = 6
 QUERY, DOWN, EMBEDDING, HEAD, BEYOND = 0, 6, 7, 8, 9
@@ -97,6 +97,16 @@ def test_numbers_that_bfloat16_rounds_to_infinity(
     with pytest.raises(NativeError):
         found = [with_number(part, 3.4e38, projection)]
         NativeAdapter(model.native, precision="bfloat16", factors=found)
+
+
+def test_factors_below_the_smallest_normal_number(model: StoredModel) -> None:
+    """One over them is infinite; what they add is nothing."""
+    found = factor()
+    found[2][:] = 1e-41
+    native = NativeAdapter(model.native, precision="int8", factors=[found])
+    packed = PackedAdapter(native, bytes(32), model.content_hash, "int8")
+    ids = [1, 2, 3]
+    assert np.array_equal(model.logits(ids, [WeightedAdapter(packed)]), model.logits(ids))
 
 
 def test_a_precision_that_is_none(model: StoredModel) -> None:
