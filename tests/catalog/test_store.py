@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
@@ -215,3 +216,30 @@ def test_folder_that_cannot_be_made_is_a_catalog_error(tmp_path):
     (tmp_path / "models").write_text("a file, not a folder")
     with pytest.raises(CatalogError, match="models"):
         make_catalog(tmp_path, BytesSource(b"x")).fetch("hf:o/r/m.gguf")
+
+
+@pytest.mark.parametrize("name", ["~no-such-user/m.gguf", "a" * 300, "a" * 300 + "/b"])
+@pytest.mark.parametrize("scheme", ["", "path:"])
+def test_a_name_that_can_be_no_path_is_a_typed_error(tmp_path, scheme, name):
+    catalog = make_catalog(tmp_path, BytesSource(b"x"))
+    for find in (catalog.resolve, catalog.obtain, catalog.fetch):
+        with pytest.raises(CatalogError, match=name[:3]):
+            find(scheme + name)
+
+
+def test_a_folder_of_nobody_is_a_typed_error():
+    with pytest.raises(CatalogError, match="no-such-user"):
+        Catalog(Path("~no-such-user/models"))
+
+
+def test_a_file_that_cannot_be_asked_about_is_missing(tmp_path):
+    catalog = make_catalog(tmp_path, BytesSource(b"x"))
+    catalog.fetch("hf:o/r/m.gguf")
+    index = catalog.directory / "index.json"
+    document = json.loads(index.read_text())
+    document["models"][0]["file"] = "a" * 300
+    index.write_text(json.dumps(document))
+    (entry,) = [each for each in catalog.list() if each.source == "hf:o/r/m.gguf"]
+    assert entry.state is EntryState.MISSING
+    with pytest.raises(CatalogError, match="too long"):
+        catalog.verify("hf:o/r/m.gguf")

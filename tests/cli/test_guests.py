@@ -146,7 +146,18 @@ def test_run_as_json(realm, model_file, built):
     assert document["response"] is None
 
 
-@pytest.mark.parametrize("limit", ["sessions", "sessions=x", "wings=2", "=1"])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "sessions",
+        "sessions=x",
+        "sessions=1.5",
+        "tokens=inf",
+        "compute_seconds=nan",
+        "wings=2",
+        "=1",
+    ],
+)
 def test_a_limit_that_is_none_is_wrong_usage(realm, model_file, built, limit):
     words = ("guests", "run", built, "--model", model_file, "-p", "x", "--limit", limit)
     assert realm(*words).code == 2

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from realm.catalog.digest import read_pieces
@@ -19,6 +22,19 @@ from realm.errors import CatalogError, IntegrityError
 
 _PART = re.compile(r"(?P<stem>.+\.gguf)\.part-?(?P<number>[0-9]{1,6})")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,200}")
+# What zipfile lets through for a damaged or hostile archive, beside its own error.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    NotImplementedError,  # zipfile's own for a compression or a version that it does not know
+    RuntimeError,  # an encrypted member
+    zlib.error,
+    LZMAError,
+    OSError,  # bz2's damaged streams, offsets before the file's start
+    EOFError,
+    struct.error,
+    LookupError,
+    ValueError,  # names that are not UTF-8
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +99,10 @@ def unpack(payload: Payload, target: Path, progress: ProgressCallback) -> None:
     bytes_done = 0
     with target.open("wb") as output:
         for member in payload.members:
-            try:
-                with (
-                    zipfile.ZipFile(member.archive) as archive,
-                    archive.open(member.name) as stream,
-                ):
-                    for piece in read_pieces(stream):
-                        output.write(piece)
-                        bytes_done += len(piece)
-                        progress(FetchProgress("unpack", bytes_done, payload.size_bytes))
-            except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-                raise IntegrityError(
-                    f"{member.name} in {member.archive.name} cannot be unpacked: {error}"
-                ) from error
+            for piece in _pieces(member):
+                output.write(piece)
+                bytes_done += len(piece)
+                progress(FetchProgress("unpack", bytes_done, payload.size_bytes))
     if bytes_done != payload.size_bytes:
         raise IntegrityError(
             f"{payload.file_name} has {bytes_done} bytes, "
@@ -103,11 +110,21 @@ def unpack(payload: Payload, target: Path, progress: ProgressCallback) -> None:
         )
 
 
+def _pieces(member: ArchiveMember) -> Iterator[bytes]:
+    try:
+        with zipfile.ZipFile(member.archive) as archive, archive.open(member.name) as stream:
+            yield from read_pieces(stream)
+    except _UNREADABLE as error:
+        raise IntegrityError(
+            f"{member.name} in {member.archive.name} cannot be unpacked: {error}"
+        ) from error
+
+
 def _members(archive: Path) -> list[ArchiveMember]:
     try:
         with zipfile.ZipFile(archive) as opened:
             entries = opened.infolist()
-    except zipfile.BadZipFile as error:
+    except _UNREADABLE as error:
         raise IntegrityError(f"{archive.name} is not a readable wheel: {error}") from error
     found = []
     for entry in entries:
@@ -115,7 +132,7 @@ def _members(archive: Path) -> list[ArchiveMember]:
         if path.is_absolute() or ".." in path.parts or "\\" in entry.filename:
             raise CatalogError(f"{archive.name} holds a path outside its folder: {path!s}")
         part = _PART.fullmatch(path.name)
-        if not entry.is_dir() and (part or path.name.endswith(".gguf")):
+        if (part or path.name.endswith(".gguf")) and not entry.is_dir():
             number = int(part["number"]) if part else 0
             found.append(ArchiveMember(archive, entry.filename, path.name, number, entry.file_size))
     return found

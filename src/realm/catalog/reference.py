@@ -76,11 +76,19 @@ def parse_reference(text: str) -> Reference:
     if scheme == "path":
         if not rest:
             raise CatalogError(f"{text!r} names no file")
-        return PathReference(Path(rest).expanduser().absolute())
+        return PathReference(expand_user(Path(rest)).absolute())
     raise CatalogError(
         f"{text!r} is not a model source: write hf:owner/repo/file.gguf[@revision], "
         "package:NAME[+NAME...][==version] or path:FILE"
     )
+
+
+def expand_user(path: Path) -> Path:
+    """The path with `~` filled in. CatalogError when there is no such user, or no home."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise CatalogError(f"{str(path)!r}: {error}") from None
 
 
 def _parse_hub(text: str, rest: str) -> HubReference:

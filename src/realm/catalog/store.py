@@ -25,6 +25,7 @@ from realm.catalog.reference import (
     HubReference,
     PathReference,
     Reference,
+    expand_user,
     has_scheme,
     parse_reference,
 )
@@ -63,7 +64,7 @@ class CatalogEntry:
 def default_directory() -> Path:
     """`$REALM_HOME/models`, or `~/.cache/realm/models` where REALM_HOME is not set."""
     home = os.environ.get("REALM_HOME")
-    return (Path(home) if home else Path.home() / ".cache" / "realm") / "models"
+    return (Path(home) if home else expand_user(Path("~/.cache/realm"))) / "models"
 
 
 class Catalog:
@@ -76,7 +77,7 @@ class Catalog:
     def __init__(
         self, directory: Path | None = None, sources: Mapping[str, Source] | None = None
     ) -> None:
-        self.directory = (directory or default_directory()).expanduser().absolute()
+        self.directory = expand_user(directory or default_directory()).absolute()
         self._sources = dict(sources or {})
         self._index_path = self.directory / "index.json"
 
@@ -124,7 +125,7 @@ class Catalog:
             text = str(reference)
         records = read_index(self._index_path)
         record = records.get(text)
-        if record is None and not Path(text).exists():
+        if record is None and not _exists(Path(text)):
             record = _by_file_name(records, text)
         if record is not None:
             if self._is_present(record):
@@ -137,7 +138,7 @@ class Catalog:
             raise CatalogError(
                 f"model {text!r} has not been fetched: run `realm models fetch {text}`"
             )
-        return _existing_file(Path(text).expanduser(), text)
+        return _existing_file(expand_user(Path(text)), text)
 
     def fetch(self, name: str, progress: ProgressCallback = ignore_progress) -> Path:
         """The model's file, fetched and verified if it is not here yet.
@@ -151,7 +152,7 @@ class Catalog:
         elif has_scheme(name):
             reference = parse_reference(name)
         else:
-            reference = PathReference(_existing_file(Path(name).expanduser(), name))
+            reference = PathReference(_existing_file(expand_user(Path(name)), name))
         if isinstance(reference, PathReference):
             return self._register(reference, progress)
         key = model.name if model is not None else str(reference)
@@ -170,12 +171,18 @@ class Catalog:
         return self.resolve(name)
 
     def verify(self, name: str, progress: ProgressCallback = ignore_progress) -> CatalogRecord:
-        """Read the model's whole file and compare its SHA-256. IntegrityError when it differs."""
+        """Read the model's whole file and compare its SHA-256. IntegrityError when it differs.
+
+        CatalogError when it cannot be read.
+        """
         record = self._record(name)
         path = self._path_of(record)
-        if not path.is_file():
-            raise IntegrityError(f"the file of model {record.name!r} is gone: {path}")
-        _require_bytes(path, record.size_bytes, record.sha256, progress)
+        try:
+            if not path.is_file():
+                raise IntegrityError(f"the file of model {record.name!r} is gone: {path}")
+            _require_bytes(path, record.size_bytes, record.sha256, progress)
+        except OSError as error:
+            raise CatalogError(f"the file of model {record.name!r}: {error}") from error
         return record
 
     def remove(self, name: str) -> CatalogRecord:
@@ -281,7 +288,10 @@ class Catalog:
 
     def _is_present(self, record: CatalogRecord) -> bool:
         path = self._path_of(record)
-        return path.is_file() and path.stat().st_size == record.size_bytes
+        try:
+            return path.is_file() and path.stat().st_size == record.size_bytes
+        except OSError:
+            return False
 
 
 def _require_bytes(
@@ -302,11 +312,21 @@ def _by_file_name(records: Mapping[str, CatalogRecord], text: str) -> CatalogRec
     return found[0] if len(found) == 1 else None
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _existing_file(path: Path, text: str) -> Path:
-    if path.is_file():
-        return path.absolute()
-    if path.is_dir():
-        raise CatalogError(f"{text!r} is a folder, not a model file")
+    try:
+        if path.is_file():
+            return path.absolute()
+        if path.is_dir():
+            raise CatalogError(f"{text!r} is a folder, not a model file")
+    except OSError as error:
+        raise CatalogError(f"no model {text!r}: {error.strerror}") from error
     known = ", ".join(model.name for model in WELL_KNOWN_MODELS)
     raise CatalogError(f"no model {text!r}: neither a file nor a catalog name (known: {known})")
 

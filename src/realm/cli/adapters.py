@@ -7,15 +7,12 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from realm.cli.arguments import add_json_argument, add_model_arguments
+from realm.cli.adapter_base import read_adapter_base
+from realm.cli.arguments import add_actions, add_json_argument, add_model_arguments
 from realm.cli.context import Context
 from realm.cli.model_file import find_model_file
-from realm.cli.presentation import format_bytes, format_rows, print_json
-from realm.gguf import open_gguf
-from realm.lora import AdapterBase
+from realm.cli.presentation import format_bytes, format_rows, print_folder, print_json
 from realm.lora.registry import AdapterRecord, AdapterRegistry
-from realm.model.adapter_base import adapter_base
-from realm.model.architectures import read_hyperparameters
 
 _ACTIONS = (
     ("add", "check an adapter against a model, copy it, and give it a name"),
@@ -27,9 +24,7 @@ _ACTIONS = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """See `realm.cli.main.Command`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, summary in _ACTIONS:
-        action = actions.add_parser(name, help=summary, description=summary)
+    for name, action in add_actions(parser, _ACTIONS):
         if name != "list":
             action.add_argument("name")
         if name == "add":
@@ -51,7 +46,8 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         _list(registry, arguments, context)
         return 0
     if arguments.action == "add":
-        record = registry.add(arguments.name, arguments.path, _base(arguments, context))
+        base = read_adapter_base(find_model_file(arguments, context))
+        record = registry.add(arguments.name, arguments.path, base)
     elif arguments.action == "show":
         record = registry.get(arguments.name)
     else:
@@ -67,17 +63,8 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _base(arguments: argparse.Namespace, context: Context) -> AdapterBase:
-    with open_gguf(find_model_file(arguments, context)) as file:
-        return adapter_base(read_hyperparameters(file), file)
-
-
 def _list(registry: AdapterRegistry, arguments: argparse.Namespace, context: Context) -> None:
     records = registry.list()
-    if arguments.json:
-        adapters = [asdict(record) for record in records]
-        print_json({"directory": str(registry.directory), "adapters": adapters}, context.stdout)
-        return
     names = Counter(record.digest for record in records)
     rows = [("NAME", "BASE", "RANK", "SIZE", "CONTENT", "CHANGES")]
     rows += [
@@ -91,8 +78,8 @@ def _list(registry: AdapterRegistry, arguments: argparse.Namespace, context: Con
         )
         for record in records
     ]
-    context.stdout.write(format_rows(rows, indent=""))
-    print(f"in {registry.directory}", file=context.stdout)
+    documents = {"adapters": [asdict(record) for record in records]}
+    print_folder(registry.directory, documents, rows, context.stdout, as_json=arguments.json)
 
 
 def _facts(registry: AdapterRegistry, record: AdapterRecord) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from realm.errors import ConfigError
@@ -29,6 +29,15 @@ def add_directory_argument(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where model files are kept ($REALM_HOME/models or ~/.cache/realm/models)",
     )
+
+
+def add_actions(
+    parser: argparse.ArgumentParser, actions: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """A command's actions, each with its parser. actions: names and what they do."""
+    parsers = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, summary in actions:
+        yield name, parsers.add_parser(name, help=summary, description=summary)
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:

@@ -79,7 +79,12 @@ def compile_guest(
     command = [*compiler_command(wide=wide), f"-I{include}", *map(str, [*sources, *parts])]
     command += ["-o", str(output)]
     done = subprocess.run(  # noqa: S603
-        command, cwd=working_directory, capture_output=True, text=True, check=False
+        command,
+        cwd=working_directory,
+        capture_output=True,
+        text=True,
+        errors="replace",  # it quotes paths and sources, which may be anything
+        check=False,
     )
     if done.returncode != 0:
         raise GuestCompileError(f"the compiler refused the program\n{done.stderr.strip()}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from dataclasses import asdict, fields
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,4 +232,8 @@ def _limit(text: str) -> tuple[str, float]:
         number = float(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{value!r} is not a number") from None
-    return name, int(number) if number.is_integer() else number
+    if number.is_integer():
+        return name, int(number)
+    if not isfinite(number) or isinstance(getattr(GuestLimits(), name), int):
+        raise argparse.ArgumentTypeError(f"{name} cannot be {value}")
+    return name, number

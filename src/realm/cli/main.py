@@ -19,7 +19,7 @@ from realm.errors import RealmError
 COMMANDS = {
     "run": ("realm.cli.run", "generate text, once or as a chat"),
     "demo": ("realm.cli.demo", "fetch a small model, ask it, and show where the time goes"),
-    "bench": ("realm.cli.bench", "measure decode or prefill speed"),
+    "bench": ("realm.cli.bench", "measure speed: decode, prefill, many tenants"),
     "eval": ("realm.cli.evaluate", "measure a model's quality (perplexity)"),
     "embed": ("realm.cli.embed", "turn texts into vectors"),
     "info": ("realm.cli.info", "describe a model file and this machine"),

@@ -164,6 +164,13 @@ def measure_batch(tenants: Sequence[TenantRuntime], workload: Workload, number: 
     return Speed(tokens, _positive(seconds), sum(each.tokens for each in sessions), wall_seconds)
 
 
+def measure_tenants(tenants: Sequence[TenantRuntime], workload: Workload, number: int) -> Speed:
+    """`measure_decode` of one tenant, `measure_batch` of more."""
+    if len(tenants) == 1:
+        return measure_decode(tenants[0], workload, number)
+    return measure_batch(tenants, workload, number)
+
+
 def decode_alone(
     sessions: Sequence[SessionTimes], watched: Sequence[tuple[float, int]]
 ) -> tuple[int, float]:

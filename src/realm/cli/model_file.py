@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from realm.cli.context import Context
@@ -13,8 +14,5 @@ def find_model_file(arguments: argparse.Namespace, context: Context) -> Path:
     """The file of `--model`. Short names and references are fetched when they are not here;
     progress is shown, but with --json."""
     catalog = context.open_catalog(arguments.models_directory)
-    line = ProgressLine(context.stderr, arguments.model, silent=arguments.json)
-    try:
+    with closing(ProgressLine(context.stderr, arguments.model, silent=arguments.json)) as line:
         return catalog.obtain(arguments.model, line)
-    finally:
-        line.close()

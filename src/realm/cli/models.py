@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from typing import Any
 
 from realm.catalog import Catalog, CatalogEntry, CatalogRecord
-from realm.cli.arguments import add_directory_argument, add_json_argument
+from realm.cli.arguments import add_actions, add_directory_argument, add_json_argument
 from realm.cli.context import Context
-from realm.cli.presentation import format_bytes, format_rows, print_json
+from realm.cli.presentation import format_bytes, print_folder, print_json
 from realm.cli.progress_line import ProgressLine
 
 _ACTIONS = (
@@ -22,9 +23,7 @@ _ACTIONS = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """See `realm.cli.main.Command`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, summary in _ACTIONS:
-        action = actions.add_parser(name, help=summary, description=summary)
+    for name, action in add_actions(parser, _ACTIONS):
         if name != "list":
             action.add_argument(
                 "name",
@@ -53,11 +52,8 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _fetch(catalog: Catalog, arguments: argparse.Namespace, context: Context) -> None:
-    line = ProgressLine(context.stderr, arguments.name, silent=arguments.json)
-    try:
+    with closing(ProgressLine(context.stderr, arguments.name, silent=arguments.json)) as line:
         path = catalog.fetch(arguments.name, line)
-    finally:
-        line.close()
     _print_path(str(path), arguments, context)
 
 
@@ -70,25 +66,18 @@ def _print_path(path: str, arguments: argparse.Namespace, context: Context) -> N
 
 def _list(catalog: Catalog, arguments: argparse.Namespace, context: Context) -> None:
     entries = catalog.list()
-    if arguments.json:
-        models = [_document(entry) for entry in entries]
-        print_json({"directory": str(catalog.directory), "models": models}, context.stdout)
-        return
     rows = [("NAME", "STATE", "SIZE", "WHAT")]
     rows += [
         (e.name, e.state.value, format_bytes(e.size_bytes), e.description or e.source)
         for e in entries
     ]
-    context.stdout.write(format_rows(rows, indent=""))
-    print(f"in {catalog.directory}", file=context.stdout)
+    documents = {"models": [_document(entry) for entry in entries]}
+    print_folder(catalog.directory, documents, rows, context.stdout, as_json=arguments.json)
 
 
 def _verify(catalog: Catalog, arguments: argparse.Namespace, context: Context) -> None:
-    line = ProgressLine(context.stderr, arguments.name, silent=arguments.json)
-    try:
+    with closing(ProgressLine(context.stderr, arguments.name, silent=arguments.json)) as line:
         record = catalog.verify(arguments.name, line)
-    finally:
-        line.close()
     _print_record(record, "verified", arguments, context)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 _DECIMAL_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -12,6 +13,21 @@ _DECIMAL_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 def print_json(document: Mapping[str, Any], stream: TextIO) -> None:
     """One JSON object on one line."""
     stream.write(json.dumps(document, ensure_ascii=False) + "\n")
+
+
+def print_folder(
+    directory: Path,
+    documents: Mapping[str, Sequence[Mapping[str, Any]]],
+    rows: Sequence[tuple[str, ...]],
+    stream: TextIO,
+    *,
+    as_json: bool,
+) -> None:
+    """What a folder holds. documents: under the one name that --json has for them."""
+    if as_json:
+        print_json({"directory": str(directory), **documents}, stream)
+    else:
+        print(f"{format_rows(rows, indent='')}in {directory}", file=stream)
 
 
 def format_bytes(count: float) -> str:

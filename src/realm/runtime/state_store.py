@@ -5,15 +5,17 @@ One tenant's keys are never another's. Values are copies; nothing here reads the
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from realm.errors import ConfigError, StateStoreError
+from realm.runtime.state_file import StateFile
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS state (tenant TEXT NOT NULL, key BLOB NOT NULL, "
+    "value BLOB NOT NULL, PRIMARY KEY (tenant, key)) WITHOUT ROWID",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +91,11 @@ class FileStateStore:
 
     def __init__(self, path: str | Path) -> None:
         """Raises ConfigError when the file cannot be opened or is something else."""
-        self._lock = threading.Lock()
-        self._path = path
-        self._is_closed = False
-        try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS state (tenant TEXT NOT NULL, key BLOB NOT NULL, "
-                "value BLOB NOT NULL, PRIMARY KEY (tenant, key)) WITHOUT ROWID"
-            )
-        except sqlite3.Error as error:
-            raise ConfigError(f"state_path {str(path)!r}: {error}") from None
+        self._file = StateFile(path, "the state store", _TABLES)
 
     def get(self, tenant_id: str, key: bytes) -> bytes | None:
         """See `StateStore`. Raises StateStoreError when the file cannot be read."""
-        with self._cursor() as cursor:
+        with self._file.cursor() as cursor:
             row = cursor.execute(
                 "SELECT value FROM state WHERE tenant = ? AND key = ?", (tenant_id, key)
             ).fetchone()
@@ -113,7 +103,7 @@ class FileStateStore:
 
     def put(self, tenant_id: str, key: bytes, value: bytes, limits: StateLimits) -> bool:
         """See `StateStore`. Raises StateStoreError when the file cannot be written."""
-        with self._cursor() as cursor:
+        with self._file.cursor() as cursor:
             if not value:
                 cursor.execute("DELETE FROM state WHERE tenant = ? AND key = ?", (tenant_id, key))
                 return True
@@ -137,25 +127,12 @@ class FileStateStore:
 
     def forget(self, tenant_id: str) -> None:
         """See `StateStore`. Raises StateStoreError when the file cannot be written."""
-        with self._cursor() as cursor:
+        with self._file.cursor() as cursor:
             cursor.execute("DELETE FROM state WHERE tenant = ?", (tenant_id,))
 
     def close(self) -> None:
         """See `StateStore`."""
-        with self._lock:
-            if not self._is_closed:
-                self._is_closed = True
-                self._connection.close()
-
-    @contextmanager
-    def _cursor(self) -> Iterator[sqlite3.Cursor]:
-        with self._lock:
-            if self._is_closed:
-                raise StateStoreError("the state store is closed")
-            try:
-                yield self._connection.cursor()
-            except sqlite3.Error as error:
-                raise StateStoreError(f"{self._path}: {error}") from None
+        self._file.close()
 
 
 def _after(count: int, size: int, key: bytes, old: bytes | None, value: bytes) -> tuple[int, int]:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from realm.config import ModelConfig
 from realm.errors import ConfigError, StateStoreError
 from realm.runtime.limits import GuestLimits, TenantLimits
 from realm.runtime.policy import TenantPolicy
+from realm.runtime.state_file import StateFile
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS tenant (id TEXT PRIMARY KEY, policy TEXT NOT NULL, "
@@ -45,29 +43,19 @@ class TenantRegistry:
 
     def __init__(self, path: str | Path) -> None:
         """Raises ConfigError when the file cannot be opened or is something else."""
-        self._lock = threading.Lock()
-        self._path = path
-        self._is_closed = False
+        self._file = StateFile(path, "the tenant registry", _TABLES)
         self._programs: set[bytes] = set()
-        try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            for table in _TABLES:
-                self._connection.execute(table)
-        except sqlite3.Error as error:
-            raise ConfigError(f"state_path {str(path)!r}: {error}") from None
 
     def load(self) -> Iterator[RegisteredTenant]:
         """Every tenant. Raises StateStoreError for what cannot be read or was changed by others."""
-        with self._cursor() as cursor:
+        with self._file.cursor() as cursor:
             programs = dict(cursor.execute("SELECT digest, wasm FROM program"))
             rows = cursor.execute(
                 "SELECT id, policy, program, adapter, models FROM tenant"
             ).fetchall()
         for digest, wasm in programs.items():
-            if hashlib.sha256(wasm).digest() != digest:
-                raise StateStoreError(f"{self._path}: a program is not what was stored")
+            if not isinstance(wasm, bytes) or hashlib.sha256(wasm).digest() != digest:
+                raise StateStoreError(f"{self._file.path}: a program is not what was stored")
         self._programs = set(programs)
         # Thousands of tenants have a few policies and models between them.
         policies: dict[tuple[str, bytes | None], TenantPolicy] = {}
@@ -79,8 +67,8 @@ class TenantRegistry:
                     policies[policy, digest] = _read_policy(policy, wasm)
                 if configs not in models:
                     models[configs] = tuple(ModelConfig(**each) for each in json.loads(configs))
-            except (ConfigError, ValueError, TypeError, KeyError) as error:
-                raise StateStoreError(f"{self._path}: tenant {tenant_id!r}: {error}") from None
+            except (ConfigError, ValueError, TypeError, KeyError, AttributeError) as error:
+                raise StateStoreError(f"{self._file.path}: tenant {tenant_id!r}: {error}") from None
             yield RegisteredTenant(tenant_id, policies[policy, digest], adapter, models[configs])
 
     def put(self, tenant: RegisteredTenant) -> None:
@@ -89,7 +77,7 @@ class TenantRegistry:
         digest = None if wasm is None else hashlib.sha256(wasm).digest()
         configs = json.dumps([_plain(each) for each in tenant.models])
         row = (tenant.tenant_id, _write_policy(tenant.policy), digest, tenant.adapter, configs)
-        with self._cursor() as cursor:
+        with self._file.cursor() as cursor:
             if digest is not None and digest not in self._programs:
                 cursor.execute("INSERT OR REPLACE INTO program VALUES (?, ?)", (digest, wasm))
                 self._programs.add(digest)
@@ -97,7 +85,7 @@ class TenantRegistry:
 
     def forget(self, tenant_id: str) -> None:
         """The tenant, and programs that no tenant has any more. Raises StateStoreError."""
-        with self._cursor() as cursor:
+        with self._file.cursor() as cursor:
             cursor.execute("DELETE FROM tenant WHERE id = ?", (tenant_id,))
             cursor.execute(
                 "DELETE FROM program WHERE digest NOT IN "
@@ -107,20 +95,7 @@ class TenantRegistry:
 
     def close(self) -> None:
         """Lets go of the file; safe to repeat."""
-        with self._lock:
-            if not self._is_closed:
-                self._is_closed = True
-                self._connection.close()
-
-    @contextmanager
-    def _cursor(self) -> Iterator[sqlite3.Cursor]:
-        with self._lock:
-            if self._is_closed:
-                raise StateStoreError("the tenant registry is closed")
-            try:
-                yield self._connection.cursor()
-            except sqlite3.Error as error:
-                raise StateStoreError(f"{self._path}: {error}") from None
+        self._file.close()
 
 
 def _write_policy(policy: TenantPolicy) -> str:
