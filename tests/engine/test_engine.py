@@ -39,19 +39,19 @@ def test_layer_by_layer_gives_the_bits_of_the_session_path(
     model = load_tiny(isa, architecture=architecture)
     expected = model.logits(TEXT)[-1]
     scratch = engine.open(model, "a")
-    hidden = engine.embed(model, TEXT)
+    hidden = model.embed(TEXT)
     for layer in range(model.hyperparameters.layer_count):
         # In two parts, at their positions: the second sees the first one's keys and values.
         first = engine.forward_layer(scratch, layer, hidden[:33], 0)
         second = engine.forward_layer(scratch, layer, hidden[33:], 33)
         hidden = np.concatenate([first, second])
-    assert engine.compute_logits(model, hidden[-1]).tobytes() == expected.tobytes()
+    assert model.compute_logits(hidden[-1]).tobytes() == expected.tobytes()
 
 
 def test_forward_layer_refuses_gaps_and_wrong_shapes(load_tiny: Loader, engine: Engine) -> None:
     model = load_tiny()
     scratch = engine.open(model, "a")
-    hidden = engine.embed(model, TEXT[:3])
+    hidden = model.embed(TEXT[:3])
     with pytest.raises(RequestError, match="gap"):
         engine.forward_layer(scratch, 0, hidden, 40)
     engine.forward_layer(scratch, 0, hidden, 0)

@@ -113,7 +113,7 @@ def test_sessions_that_rest_give_way_and_come_back(load_tiny: Loader) -> None:
 def test_a_layer_by_layer_sequence_is_never_taken_from(load_tiny: Loader) -> None:
     model = load_tiny()
     engine = engine_of(model, 4)
-    hidden = engine.embed(model, list(range(64)))
+    hidden = model.embed(list(range(64)))
     plain = engine.open(model, "a")
     engine.append(plain, [7] * 100)
     expected = logits_of(engine, plain)
@@ -134,7 +134,7 @@ def test_a_layer_by_layer_sequence_is_never_taken_from(load_tiny: Loader) -> Non
 
 def test_tokens_and_layers_do_not_mix(load_tiny: Loader, engine: Engine) -> None:
     model = load_tiny()
-    hidden = engine.embed(model, [1, 2, 3])
+    hidden = model.embed([1, 2, 3])
     tokens, layers = engine.open(model, "a"), engine.open(model, "a")
     engine.append(tokens, [1])
     with pytest.raises(RequestError, match="has tokens"):

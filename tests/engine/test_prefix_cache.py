@@ -78,10 +78,10 @@ def test_the_cache_can_be_switched_off(load_tiny: Loader) -> None:
 
 def test_an_owner_can_be_forgotten(load_tiny: Loader, engine: Engine) -> None:
     shared_pages(load_tiny, engine, "ab")
-    engine.forget_prefixes("a")
+    engine.forget_texts("a")
     assert shared_pages(load_tiny, engine, "a") == 0
     assert shared_pages(load_tiny, engine, "b") == 4
-    engine.forget_prefixes()
+    engine.forget_texts()
     assert shared_pages(load_tiny, engine, "b") == 4
 
 
@@ -138,6 +138,6 @@ def test_pages_that_two_computed_at_once_are_kept_once(load_tiny: Loader, engine
 def test_pages_of_a_layer_by_layer_sequence_are_not_kept(load_tiny: Loader, engine: Engine) -> None:
     model = load_tiny()
     scratch = engine.open(model, "a")
-    engine.forward_layer(scratch, 0, engine.embed(model, TEXT[:64]), 0)
+    engine.forward_layer(scratch, 0, model.embed(TEXT[:64]), 0)
     engine.close(scratch)
     assert shared_pages(load_tiny, engine, "a") == 0

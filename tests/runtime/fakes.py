@@ -87,6 +87,12 @@ class FakeModel:
     def __init__(self):
         self.tokenizer = FakeTokenizer()
 
+    def embed(self, ids, adapters=()):
+        return np.repeat(np.asarray(ids, np.float32)[:, None], HIDDEN, axis=1)
+
+    def compute_logits(self, hidden, adapters=()):
+        return np.arange(VOCABULARY, dtype=np.float32) + hidden.sum()
+
     def metadata_json(self):
         return '{"note":"\\"end_of_generation_ids\\":[1]","end_of_generation_ids":[299]}'
 
@@ -120,7 +126,7 @@ class FakeEngine:
     def has_work(self):
         return bool(self.waiting)
 
-    def open(self, model, owner, priority=0, adapters=()):
+    def open(self, model, owner, priority=0, adapters=(), draft_k=None):
         self._next += 1
         self.sequences[self._next] = FakeSequence(owner)
         return self._next
@@ -134,7 +140,7 @@ class FakeEngine:
         tokens += token_ids
         self.sequences[sequence].prompt_count = len(tokens)
 
-    def sample(self, sequence, sampling, allowed=None):
+    def sample(self, sequence, sampling, allowed=None, masks_after=None):
         if len(self.sequences[sequence].tokens) + 1 > CONTEXT:
             raise ContextLengthError("the context is full")
         self.sampled.append(sampling)
@@ -159,15 +165,9 @@ class FakeEngine:
         del self.sequences[sequence]
         self.waiting.pop(sequence, None)
 
-    def embed(self, model, ids, adapters=()):
-        return np.repeat(np.asarray(ids, np.float32)[:, None], HIDDEN, axis=1)
-
     def forward_layers(self, calls):
         assert all(call.sequence in self.sequences for call in calls)
         return [call.hidden * 2 + call.layer for call in calls]
-
-    def compute_logits(self, model, hidden, adapters=()):
-        return np.arange(VOCABULARY, dtype=np.float32) + hidden.sum()
 
     def step(self):
         self.on_step()

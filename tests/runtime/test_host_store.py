@@ -119,9 +119,9 @@ def masked():
     call.masks = []
     sample = call.bench.engine.sample
 
-    def remember(sequence, sampling, allowed=None):
+    def remember(sequence, sampling, allowed=None, masks_after=None):
         call.masks.append(allowed)
-        sample(sequence, sampling, allowed)
+        sample(sequence, sampling, allowed, masks_after)
 
     call.bench.engine.sample = remember
     call.open = call.session(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +16,25 @@ from attacks.programs.modules import (
     ROOM_AT,
     call,
     program,
+    require,
+    text_at,
     until_refused,
 )
 
-from realm.errors import GuestError, GuestTrapError
+from realm.errors import (
+    AdapterError,
+    AdapterNotFoundError,
+    AdapterOpenError,
+    GuestError,
+    GuestTrapError,
+)
 from realm.kernels import PAGE_TOKENS
+from realm.lora import LoRAManager
+from realm.model import ModelStorage
 from realm.runtime import TenantRuntime
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.policy import TenantPolicy, Tool
+from tiny_adapter import write_adapter
 from tiny_model import TinyModel
 
 SECRET = "the secret of tenant a"
@@ -51,14 +63,6 @@ def open_tenant(ground: Ground, tenant_id: str, handle: str, **options) -> Tenan
 
 def stream_bytes(pointer: int, length: str) -> str:
     return call("realm_stream_token", pointer, length)
-
-
-def text_at(at: int, text: str) -> str:
-    """Stores a text byte by byte."""
-    return "".join(
-        f"(i32.store8 (i32.const {at + place}) (i32.const {byte}))"
-        for place, byte in enumerate(text.encode())
-    )
 
 
 # ---- Models ----
@@ -120,6 +124,96 @@ def test_handles_of_other_guests_are_no_handles(ground):
         open_tenant(ground, "b", PREFILLED + tries).generate("x")
     stream.close()
     assert ground.engine.sequence_count == 0
+
+
+# ---- Adapters ----
+
+
+def refusal_of(ground: Ground, tenant_id: str, name: str) -> str:
+    """What a program of the tenant is told that sets this adapter, behind the error's class."""
+    at = REQUEST_AT
+    body = f"{PREFILLED} {text_at(at, name)} {call('realm_set_lora_adapter', 1, at, len(name))}"
+    with pytest.raises(AdapterError) as caught:
+        open_tenant(ground, tenant_id, body).generate("x")
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+@pytest.fixture(scope="module")
+def adapter_path(tmp_path_factory) -> Path:
+    return write_adapter(tmp_path_factory.mktemp("secret") / "folder-of-a", seed=1)
+
+
+def test_another_tenants_adapter_is_not_found_and_not_told_from_none(ground, adapter_path):
+    """Neither by its owner's name for it, nor by its path or digest; whether it is used or not."""
+    digest = ground.lora.load("voice", adapter_path, "a").digest
+    a = ground.tenant("a")
+    plain, adapted = (a.generate("x", seed=1, adapters=each).token_ids for each in ((), "voice"))
+    assert plain != adapted
+    for name in ("voice", "a/voice", "a\0voice", str(adapter_path), digest):
+        stream = a.stream("x", max_tokens=300, adapters="voice", ignore_eos=True)
+        next(stream)
+        for tenant_id in ("b", "A", "a ", "a\0", "None"):
+            expected = refusal_of(ground, tenant_id, "no-one").replace("no-one", "*")
+            told = f"no adapter {name!r}"
+            assert refusal_of(ground, tenant_id, name) == f"AdapterNotFoundError: {told}"
+            assert f"AdapterNotFoundError: {told}".replace(repr(name), "'*'") == expected
+            with pytest.raises(AdapterNotFoundError, match=re.escape(told)):
+                ground.tenant(tenant_id).generate("x", adapters=name)
+        stream.close()
+    (status,) = ground.lora.versions("voice", "a")
+    assert (status.user_count, status.waiting_count) == (0, 0)
+
+
+def test_one_name_is_each_tenants_own_adapter(ground, tmp_path):
+    """Also when everyone has one of the name, and when the others' go."""
+    for seed, tenant_id in enumerate((None, "a", "b"), 20):
+        ground.lora.load("same", write_adapter(tmp_path / str(seed), seed), tenant_id)
+
+    def answers() -> list[tuple[int, ...]]:
+        names = ("a", "b", "c")
+        return [ground.tenant(n).generate("x", seed=1, adapters="same").token_ids for n in names]
+
+    first = answers()
+    assert len(set(first)) == 3
+    ground.lora.unload("same", "a")
+    assert answers() == [first[2], first[1], first[2]]
+    ground.lora.unload("same")
+    assert "'same'" in refusal_of(ground, "a", "same")
+    assert ground.tenant("b").generate("x", seed=1, adapters="same").token_ids == first[1]
+
+
+def test_a_model_that_a_guest_brings_takes_no_adapters(ground, adapter_path, tmp_path):
+    ground.lora.load("voice", adapter_path, "a")
+    gguf = TinyModel(hidden=64).write(tmp_path / "guests.gguf").read_bytes()
+    policy = TenantPolicy(tools={"gguf": Tool(lambda _: gguf)})
+    body = f"""{text_at(REQUEST_AT, "ggufvoice")}
+      (drop {call("realm_tool_call", REQUEST_AT, 4, 0, 0, ROOM_AT, 3 << 20)})
+      (local.set $i {call("realm_store_model", ROOM_AT, len(gguf), 0)})
+      {require(1, "(local.get $i)")}
+      {call("realm_set_lora_adapter", 1, REQUEST_AT + 4, 5)}"""
+    source = program(body, memory='(memory (export "memory") 64)')
+    with pytest.raises(
+        GuestError, match=r"REALM_E_ADAPTER\): adapters are for models that the host"
+    ):
+        ground.tenant("a", ground.compile(source), policy).generate("x")
+
+
+def test_what_is_wrong_with_an_adapter_is_told_without_its_path(ground, adapter_path, tmp_path):
+    """To each who asks in an error of its own."""
+    folder = write_adapter(tmp_path / "folder-of-the-operator", seed=2)
+    path = TinyModel(hidden=64).write(tmp_path / "other.gguf")
+    with LoRAManager(1 << 20) as lora:
+        lora.load("broken", folder)
+        ModelStorage(1, adapters=lora).load(path)
+        ModelStorage(1, adapters=lora).load(ground.model.path)
+        (folder / "adapter_model.safetensors").write_bytes(b"cut")
+        uses = [lora.request("broken", ground.model.content_hash, each) for each in ("a", "b")]
+        errors = [use.ready.exception(timeout=30) for use in uses]
+    assert [type(error) for error in errors] == [AdapterOpenError] * 2
+    assert errors[0] is not errors[1]
+    for error in errors:
+        assert str(error).startswith("adapter 'broken': has changed")
+        assert "operator" not in str(error)
 
 
 # ---- Memory ----
@@ -240,7 +334,7 @@ def test_pages_that_were_another_tenants_are_read_by_no_layer(model_path):
         fresh_pages = fresh.engine.free_page_count(fresh.model)
         for number in range(4):
             fresh.honest(f"a-{number}", f"{SECRET} {LONG_PROMPT}", 8)
-        fresh.engine.forget_prefixes()
+        fresh.engine.forget_texts()
         warm = [run(fresh, "b", layer_bits(position)) for position in places]
         assert fresh.engine.free_page_count(fresh.model) == fresh_pages
     assert warm == cold

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from realm.config.speculation import SpeculativeConfig
 from realm.errors import ConfigError
 
 
@@ -21,6 +22,7 @@ class EngineConfig:
     step_seconds: how long a step may take while a session decodes; prompts get what is left of it.
     prefix_cache: keep pages of ended sessions for the same owner's texts that begin alike.
     displacement_tokens: how far ahead of a waiting owner another must be to lose pages to it.
+    speculation: whether and what is drafted; it never changes a text.
     """
 
     threads: int = 0
@@ -32,6 +34,7 @@ class EngineConfig:
     step_seconds: float = 0.05
     prefix_cache: bool = True
     displacement_tokens: int = 4096
+    speculation: SpeculativeConfig = field(default_factory=SpeculativeConfig)
 
     def __post_init__(self) -> None:
         if self.threads < 0 or self.threads > 1024:

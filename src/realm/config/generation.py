@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from realm.config.speculation import MOST_DRAFTED
 from realm.errors import ConfigError
 
 MOST_LOGPROBS = 20
@@ -93,6 +94,8 @@ class GenerationOptions:
     json_schema: JSON text of a schema that the output satisfies. regex: an expression that the
         whole output matches. grammar: a grammar of the output in llguidance's dialect of Lark. At
         most one of the three; the output ends where it is complete, or at max_tokens before that.
+    draft_k: most drafted tokens of a step, for speculative decoding; 0 drafts none, None leaves it
+        to the engine. The text is the same.
     """
 
     max_tokens: int = 256
@@ -103,10 +106,15 @@ class GenerationOptions:
     json_schema: str | None = None
     regex: str | None = None
     grammar: str | None = None
+    draft_k: int | None = None
 
     def __post_init__(self) -> None:
         _require(self.max_tokens > 0, f"max_tokens must be > 0, not {self.max_tokens}")
         _require(all(self.stop), "a stop text is empty")
+        _require(
+            self.draft_k is None or 0 <= self.draft_k <= MOST_DRAFTED,
+            f"draft_k must be in 0..{MOST_DRAFTED}, not {self.draft_k}",
+        )
         for name in CONSTRAINTS:
             text = getattr(self, name)
             _require(text is None or isinstance(text, str), f"{name} must be text")

@@ -20,6 +20,8 @@ class SpeculativeConfig:
     suffix_tokens: how many of a session's latest tokens are kept for that.
     history_tokens, history_entries: how much of a tenant's recent outputs is kept to draft from,
         for this tenant alone; 0 keeps none.
+    all_history_tokens: how much is kept of all tenants' outputs together; who has been silent for
+        longest is forgotten first.
     """
 
     draft_k: int = 15
@@ -28,6 +30,7 @@ class SpeculativeConfig:
     suffix_tokens: int = 16384
     history_tokens: int = 16384
     history_entries: int = 64
+    all_history_tokens: int = 1 << 18
 
     def __post_init__(self) -> None:
         for name in ("draft_k", "max_draft_tokens"):
@@ -36,10 +39,14 @@ class SpeculativeConfig:
                 raise ConfigError(f"{name} must be in 0..{MOST_DRAFTED}, not {value}")
         if not 64 <= self.suffix_tokens <= 1 << 20:
             raise ConfigError(f"suffix_tokens must be in 64..{1 << 20}, not {self.suffix_tokens}")
-        for name in ("history_tokens", "history_entries"):
+        for name, most in (
+            ("history_tokens", 1 << 20),
+            ("history_entries", 1 << 20),
+            ("all_history_tokens", 1 << 24),
+        ):
             value = getattr(self, name)
-            if not 0 <= value <= 1 << 20:
-                raise ConfigError(f"{name} must be in 0..{1 << 20}, not {value}")
+            if not 0 <= value <= most:
+                raise ConfigError(f"{name} must be in 0..{most}, not {value}")
 
     @property
     def enabled(self) -> bool:

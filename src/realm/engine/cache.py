@@ -136,6 +136,14 @@ class ModelCache:
             pages.append(self._take())
             self.table[sequence.table_row, len(pages) - 1] = pages[-1]
 
+    def reserve(self, sequence: Sequence, end: int) -> bool:
+        """Pages for the positions before `end`, past its tokens; False when too few are free."""
+        first, last = sequence.computed // PAGE_TOKENS, _pages_of(end)
+        if self._needed(sequence, first, last) > self.free_page_count:
+            return False
+        self.make_writable(sequence, sequence.computed, end)
+        return True
+
     def exclusive_pages(self, sequence: Sequence) -> int:
         """How many pages would be free if it dropped its own."""
         kept = self._prefixes

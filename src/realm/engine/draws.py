@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm.config import SamplingParameters
 from realm.engine.output import TokenLogprobs
-from realm.engine.sequence import Sequence
+from realm.engine.sequence import Mask, Sequence
 from realm.errors import ConstraintError, ModelError, RealmError
 
 NOTHING_ALLOWED, NOT_A_NUMBER = -2, -3  # native/core/sampler.h
@@ -31,6 +31,17 @@ class DrawArguments(TypedDict, total=False):
     allowed: NDArray[np.uint32]
     logprobs: NDArray[np.float32]
     logprob_tokens: NDArray[np.int32]
+
+
+class AnswerRow(NamedTuple):
+    """A row whose logits a step gives: that of a sequence's last token, or of a drafted one.
+
+    drafted: the tokens behind the sequence's own, this row's the last of them. allowed: the mask.
+    """
+
+    sequence: Sequence
+    drafted: tuple[int, ...] = ()
+    allowed: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,37 +75,42 @@ def draw_error(code: int) -> RealmError | None:
     return None
 
 
-def build_draws(answered: Items[Sequence]) -> Draws:
-    """The policies of the sequences whose tokens a step gives, in the order of its logits."""
-    wants = [each.want for each in answered]
-    policies = [want for want in wants if isinstance(want, SamplingParameters)]
-    if not policies:
+def build_draws(rows: Items[AnswerRow]) -> Draws:
+    """The policies of a step's answers, in the order of its logits.
+
+    The rows of one sequence stand together, that of its own last token first.
+    """
+    if not any(isinstance(row.sequence.want, SamplingParameters) for row in rows):
         return Draws({}, ())
     floats: list[tuple[float, ...]] = []
     integers: list[tuple[int, ...]] = []
     histories: list[int] = []
     biases: list[tuple[int, float]] = []
     masks: list[NDArray[np.uint32]] = []
-    for sequence, want in zip(answered, wants, strict=True):
+    history = 0
+    for sequence, drafted, allowed in rows:
+        want = sequence.want
         if not isinstance(want, SamplingParameters):
             floats.append(_NO_FLOATS)
             integers.append(_NO_INTEGERS)
             continue
-        history, bias = len(histories), len(biases)
+        bias = len(biases)
+        if not drafted:
+            history = len(histories)
         if _looks_back(want):
-            histories += sequence.tokens
+            histories += drafted[-1:] or sequence.tokens
         biases += want.logit_bias
         mask = -1
-        if sequence.allowed is not None:
+        if allowed is not None:
             mask = len(masks)
-            masks.append(sequence.allowed)
+            masks.append(allowed)
         floats.append(_floats(want))
         integers.append(
             (
                 1,
                 want.top_k,
                 want.seed - 2**64 if want.seed >= 2**63 else want.seed,  # the same 64 bits
-                len(sequence.tokens),
+                len(sequence.tokens) + len(drafted),
                 history,
                 len(histories) - history,
                 sequence.prompt_count,
@@ -116,7 +132,7 @@ def build_draws(answered: Items[Sequence]) -> Draws:
         arguments["allowed"] = np.stack(masks)
     counts = tuple(row[-1] for row in integers)
     if max(counts) >= 0:
-        shape = (len(answered), 1 + max(counts))
+        shape = (len(rows), 1 + max(counts))
         arguments["logprobs"] = np.zeros(shape, np.float32)
         arguments["logprob_tokens"] = np.zeros(shape, np.int32)
     return Draws(arguments, counts)

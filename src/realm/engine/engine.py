@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm.config import EngineConfig, SamplingParameters
-from realm.engine.batch import build_batch
-from realm.engine.cache import ModelCache
-from realm.engine.draws import draw_error
+from realm.engine.cache import ModelCache, prefix_scope
+from realm.engine.drafting import plan_guesses
 from realm.engine.fairness import OwnerLedger
 from realm.engine.layers import LayerRows, compute_layer, prepare_layer
 from realm.engine.model_state import ModelState
-from realm.engine.output import StepOutput, TokenLogprobs
-from realm.engine.scheduler import StepLimits, StepPlan, plan_step
-from realm.engine.sequence import Sequence, Want
-from realm.engine.step_cost import StepCostEstimate
+from realm.engine.output import StepOutput
+from realm.engine.scheduler import StepLimits, plan_step
+from realm.engine.sequence import Mask, MasksAfter, Sequence, Want
+from realm.engine.speculation import SequenceSpeculation, SpeculationBook, SpeculationMetrics
+from realm.engine.step_run import answer_known, run_step
 from realm.errors import (
     CapacityError,
     ConfigError,
@@ -53,7 +53,7 @@ class Engine:
             step_seconds=config.step_seconds,
         )
         self._states: dict[str, ModelState] = {}
-        self._costs: dict[str, StepCostEstimate] = {}
+        self._speculation = SpeculationBook(config.speculation)
         self._state_of: dict[int, ModelState] = {}
         self._next_number = 1
         self._turn = 0
@@ -92,23 +92,28 @@ class Engine:
         owner: str,
         priority: int = 0,
         adapters: Items[WeightedAdapter] = (),
+        draft_k: int | None = None,
     ) -> int:
         """A new empty sequence; its number. owner: who it is scheduled for.
 
         priority: a higher one gets pages and prompt rows before every lower one. adapters: what is
-        added to the model, in order. Raises RequestError for more than MOST_ADAPTERS, for one of
+        added to the model, in order. draft_k: most drafted tokens of a step; 0 for none, None for
+        as many as the engine may. Raises RequestError for more than MOST_ADAPTERS, for one of
         another model, and for a weight that is not a finite number.
         """
         check_adapters(model.content_hash, adapters)
         state = self._states.get(model.content_hash)
         if state is None:
             state = self._states[model.content_hash] = self._new_state(model)
-            self._costs[model.content_hash] = StepCostEstimate()
         number = self._next_number
         self._next_number += 1
-        state.sequences[number] = Sequence(
+        sequence = Sequence(
             number, owner, state.cache.take_row(), priority, adapters=tuple(adapters)
         )
+        if self._config.speculation.enabled and draft_k != 0:
+            tenant = self._speculation.tenant(prefix_scope(model.content_hash, sequence))
+            sequence.speculation = SequenceSpeculation(tenant, draft_k)
+        state.sequences[number] = sequence
         self._state_of[number] = state
         return number
 
@@ -129,17 +134,21 @@ class Engine:
         self._check_length(state, len(found.tokens) + len(token_ids))
         found.tokens += token_ids
         found.prompt_count = len(found.tokens)
+        found.ahead.clear()
 
     def sample(
         self,
         sequence: int,
         sampling: SamplingParameters,
-        allowed: NDArray[np.uint32] | None = None,
+        allowed: Mask | None = None,
+        masks_after: MasksAfter | None = None,
     ) -> None:
         """Ask for the next token. One StepOutput follows; the token joins the sequence.
 
         allowed: uint32 [ceil(vocabulary / 32)], one bit a token, the lowest bit first: the tokens
         that may be drawn; None allows all. When none may, the answer is a ConstraintError.
+        masks_after: called while the answer is computed, with tokens that may come next: the masks
+        of the tokens after each, as many as can be told. Without it a mask ends drafting.
         """
         state, found = self._find(sequence)
         self._check_length(state, len(found.tokens) + 1)
@@ -149,8 +158,8 @@ class Engine:
                 raise RequestError(f"logit_bias names token {token} of {vocabulary}")
         if allowed is not None and allowed.shape != (-(-vocabulary // 32),):
             raise RequestError(f"a mask {allowed.shape} is not one of {vocabulary} tokens")
-        self._want(state, found, sampling)
-        found.allowed = allowed
+        self._want(state, found, sampling, allowed)
+        found.masks_after = masks_after
 
     def logits(self, sequence: int) -> None:
         """Ask for the logits after the last token. One StepOutput follows."""
@@ -168,6 +177,9 @@ class Engine:
         if found.want is not None:
             raise RequestError("the sequence waits for an answer")
         del found.tokens[position:]
+        found.ahead.clear()
+        if found.speculation is not None:
+            found.speculation.truncate(position)
         found.computed = min(found.computed, position)
         found.prompt_count = min(found.prompt_count, position)
         found.paid = min(found.paid, position)
@@ -178,11 +190,13 @@ class Engine:
     def fork(self, sequence: int) -> int:
         """A new sequence with the same tokens; cache pages are shared until one is written."""
         state, found = self._find(sequence)
-        number = self.open(state.model, found.owner, found.priority, found.adapters)
+        draft_k = 0 if found.speculation is None else found.speculation.draft_k
+        number = self.open(state.model, found.owner, found.priority, found.adapters, draft_k)
         copy = state.sequences[number]
         copy.tokens = list(found.tokens)
         copy.computed = found.computed
         copy.prompt_count = found.prompt_count
+        found.ahead.clear()
         state.share(found, copy)
         return number
 
@@ -191,6 +205,10 @@ class Engine:
         state, found = self._find(sequence)
         del self._state_of[sequence]
         state.remove(found)
+        if found.speculation is not None:
+            lead, output = found.tokens[: found.prompt_count], found.tokens[found.prompt_count :]
+            scope = prefix_scope(state.model.content_hash, found)
+            self._speculation.remember(scope, output, lead)
 
     def free_page_count(self, model: StoredModel) -> int | None:
         """Free cache pages of a model; None while it has had no sequence."""
@@ -203,16 +221,29 @@ class Engine:
         if state is not None and state.sequences:
             return False
         self._states.pop(model.content_hash, None)
-        self._costs.pop(model.content_hash, None)
         return True
 
-    def forget_prefixes(self, owner: str | None = None) -> None:
-        """Keep no page of this owner, or of anyone, for texts that begin alike."""
+    def forget_texts(self, owner: str | None = None) -> None:
+        """Keep nothing of the texts of this owner, or of anyone, that open sequences do not need.
+
+        Those are the pages for texts that begin alike, and the outputs that drafts are taken from.
+        """
         for state in self._states.values():
             state.cache.forget_prefixes(owner)
+        self._speculation.forget_owner(owner)
+
+    def speculation_metrics(self, owner: str | None = None) -> SpeculationMetrics:
+        """What became of this owner's drafts, or of everyone's."""
+        return self._speculation.metrics(owner)
 
     def step(self) -> list[StepOutput]:
-        """Compute the next rows of one model's waiting sequences; the answers that are complete."""
+        """Compute the next rows of one model's waiting sequences; the answers that are complete.
+
+        Answers that are known already come first, alone: nobody waits long for them.
+        """
+        known = [each for state in self._states.values() for each in answer_known(state)]
+        if known:
+            return known
         states = [state for state in self._states.values() if state.has_work]
         if not states:
             return []
@@ -225,20 +256,20 @@ class Engine:
             state.candidates(),
             self._ledger.virtual,
             self._limits,
-            self._costs[state.model.content_hash].cost,
+            state.cost.cost,
             self._ledger.weights,
             state.step_count,
         )
         state.step_count += 1
-        return refused + self._run(state, plan) if plan.rows else refused
+        if not plan.rows:
+            return refused
+        guesses = plan_guesses(state, plan, self._config.speculation, self._limits.rows)
+        outputs, seconds = run_step(state, plan, guesses, self._team, self._ledger, self._clock)
+        self.native_seconds += seconds
+        self.step_count += 1
+        return refused + outputs
 
     # ---- The layer by layer path of guests ----
-
-    def embed(
-        self, model: StoredModel, token_ids: Items[int], adapters: Items[WeightedAdapter] = ()
-    ) -> NDArray[np.float32]:
-        """Embeddings of tokens: float32 [tokens, hidden]."""
-        return model.embed(token_ids, adapters)
 
     def forward_layer(
         self, sequence: int, layer: int, hidden: NDArray[np.float32], position: int
@@ -279,15 +310,6 @@ class Engine:
             answers.update((id(call), out) for (_, call), out in zip(group, rows, strict=True))
         return [answers[id(call)] for call in calls]
 
-    def compute_logits(
-        self,
-        model: StoredModel,
-        hidden: NDArray[np.float32],
-        adapters: Items[WeightedAdapter] = (),
-    ) -> NDArray[np.float32]:
-        """Final norm and head on one row: float32 [hidden] to float32 [vocabulary]."""
-        return model.compute_logits(hidden, adapters)
-
     # ---- Inside ----
 
     def _new_state(self, model: StoredModel) -> ModelState:
@@ -318,7 +340,13 @@ class Engine:
         if count > limit:
             raise ContextLengthError(f"{count} tokens exceed the context of {limit}")
 
-    def _want(self, state: ModelState, found: Sequence, want: SamplingParameters | Want) -> None:
+    def _want(
+        self,
+        state: ModelState,
+        found: Sequence,
+        want: SamplingParameters | Want,
+        allowed: Mask | None = None,
+    ) -> None:
         if found.want is not None:
             raise RequestError("the sequence already waits for an answer")
         if not found.tokens:
@@ -326,7 +354,7 @@ class Engine:
         # Logits come from computing the last token: when the cache holds it, it is computed again.
         found.computed = min(found.computed, len(found.tokens) - 1)
         found.paid = min(found.paid, found.computed)
-        found.want = want
+        found.want, found.allowed = want, allowed
         state.ask(found)
 
     def _refuse(self, state: ModelState) -> list[StepOutput]:
@@ -337,64 +365,3 @@ class Engine:
             text = f"{len(each.tokens)} tokens never fit in {state.cache.page_count} cache pages"
             outputs.append(StepOutput(each.number, error=CapacityError(text)))
         return outputs
-
-    def _run(self, state: ModelState, plan: StepPlan) -> list[StepOutput]:
-        batch = build_batch(plan, state.sequences)
-        native = state.model.native
-        begin = self._clock()
-        with state.model.step_lock:
-            sampled = native.step(
-                state.cache.pool,
-                self._team,
-                tokens=batch.tokens,
-                page_table=state.cache.table,
-                segments=batch.segments,
-                layer_begin=0,
-                layer_end=state.model.hyperparameters.layer_count,
-                logit_rows=batch.logit_rows,
-                **batch.draws.arguments,
-                adapters=batch.adapters.natives,
-                adapter_runs=batch.adapters.runs,
-                adapter_weights=batch.adapters.weights,
-            ).tolist()
-            logits = {
-                index: native.logits(index, index + 1)[0]
-                for index, each in enumerate(batch.answered)
-                if each.want is Want.LOGITS
-            }
-        seconds = self._clock() - begin
-        self.native_seconds += seconds
-        self.step_count += 1
-        cost = self._costs[state.model.content_hash]
-        decoding = sum(row.count == 1 for row in plan.rows)
-        rows, answers = len(batch.tokens), len(batch.answered)
-        price = self._ledger.prompt_price(decoding, rows - decoding, answers, seconds, cost.cost)
-        cost.observe(rows, answers, seconds)
-        for row in plan.rows:
-            state.computed(state.sequences[row.sequence], row.count, price)
-        return [
-            self._answer(
-                state,
-                each,
-                token=sampled[index],
-                logits=logits.get(index),
-                logprobs=batch.draws.logprobs(index),
-            )
-            for index, each in enumerate(batch.answered)
-        ]
-
-    def _answer(
-        self,
-        state: ModelState,
-        sequence: Sequence,
-        *,
-        token: int,
-        logits: NDArray[np.float32] | None,
-        logprobs: tuple[TokenLogprobs, ...],
-    ) -> StepOutput:
-        state.answer(sequence)
-        sequence.allowed = None
-        if token < 0:
-            return StepOutput(sequence.number, logits=logits, error=draw_error(token))
-        sequence.tokens.append(token)
-        return StepOutput(sequence.number, (token,), logprobs=logprobs)

@@ -1,9 +1,10 @@
 """The sequences of one model: which run, which wait for pages, which rest. Acts, as planned.
 
 Every open sequence is in one of these: `running` (wants an answer, has pages for all its tokens),
-`growing` (runs, but needs a page more), `line` (waits for pages), `resting` (wants nothing, has
-pages), or in none (wants nothing, has none). Pages that are short are taken from those that rest,
-then from the least entitled; what they held is computed again later.
+`ready` (wants an answer that is known), `growing` (runs, but needs a page more), `line` (waits for
+pages), `resting` (wants nothing, has pages), or in none (wants nothing, has none). Pages that are
+short are taken from those that rest, then from the least entitled; what they held is computed again
+later.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from realm.engine.cache import ModelCache
 from realm.engine.fairness import OwnerLedger
 from realm.engine.scheduler import Candidate
 from realm.engine.sequence import Sequence
+from realm.engine.speculation import RowCost
+from realm.engine.step_cost import StepCostEstimate
 from realm.engine.waiting_line import WaitingLine
 from realm.errors import CapacityError
 from realm.kernels import PAGE_TOKENS
@@ -37,7 +40,7 @@ _RESERVE_SHARE = 8  # at most one page in this many stays free for those that ru
 class ModelState:
     """See the module. preemption_count: how often a waiting sequence lost its pages.
 
-    step_count: steps that were planned.
+    step_count: steps that were planned. cost, row_cost: what its steps take.
     """
 
     def __init__(
@@ -47,9 +50,12 @@ class ModelState:
         self.cache = cache
         self.sequences: dict[int, Sequence] = {}
         self.running: dict[int, Sequence] = {}
+        self.ready: dict[int, Sequence] = {}
         self.refused: list[Sequence] = []
         self.preemption_count = 0
         self.step_count = 0
+        self.cost = StepCostEstimate()
+        self.row_cost = RowCost()
         self._growing: dict[int, Sequence] = {}
         self._line = WaitingLine()
         self._resting: dict[int, Sequence] = {}
@@ -62,7 +68,7 @@ class ModelState:
     @property
     def has_work(self) -> bool:
         """Whether a step would do something: compute, refuse, or give pages to someone."""
-        if self.running or self._growing or self.refused:
+        if self.running or self._growing or self.refused or self.ready:
             return True
         return bool(self._line) and not self._is_stalled
 
@@ -95,6 +101,10 @@ class ModelState:
         self._is_stalled = False
         self._resting.pop(sequence.number, None)
         self._ledger.arrive(sequence.owner)
+        if sequence.knows_next():
+            self.ready[sequence.number] = sequence
+            return
+        sequence.ahead.clear()
         if len(sequence.tokens) > self.cache.page_count * PAGE_TOKENS:
             self.refused.append(sequence)
         elif sequence.pages and self.cache.covers(sequence):
@@ -111,6 +121,7 @@ class ModelState:
         """It wants nothing any more, and keeps its pages while nobody needs them."""
         sequence.want = None
         self.running.pop(sequence.number, None)
+        self.ready.pop(sequence.number, None)
         self.rest(sequence)
 
     def rest(self, sequence: Sequence) -> None:
@@ -132,7 +143,7 @@ class ModelState:
         """It is closed, whatever it did."""
         number = sequence.number
         in_line = sequence.want is not None
-        for place in (self.running, self._growing, self._resting):
+        for place in (self.running, self._growing, self._resting, self.ready):
             in_line &= place.pop(number, None) is None
         if in_line:
             self._line.leave(sequence)
@@ -279,6 +290,7 @@ class ModelState:
     def _strip(self, sequence: Sequence) -> None:
         sequence.paid = max(sequence.paid, sequence.computed)
         sequence.computed = 0
+        sequence.ahead.clear()
         self.cache.truncate(sequence, 0)
 
     def _wanting(self) -> Iterable[Sequence]:

@@ -35,6 +35,11 @@ class PlannedRows:
     count: int
     completes: bool
 
+    @property
+    def decodes(self) -> bool:
+        """Whether its answer takes one row."""
+        return self.completes and self.count == 1
+
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:

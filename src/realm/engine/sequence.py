@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm.config import SamplingParameters
+from realm.engine.output import TokenLogprobs
+from realm.engine.speculation import SequenceSpeculation
 from realm.model import WeightedAdapter
+
+Mask = NDArray[np.uint32]
+# The masks of the tokens after each of some that may come next: as many as can be told.
+MasksAfter = Callable[[Items[int]], Items[Mask | None]]
 
 
 class Want(Enum):
     """What a sequence waits for besides a sampled token."""
 
     LOGITS = "logits"
+
+
+class TokenAhead(NamedTuple):
+    """A token that was drawn behind drafted ones which turned out right: no step is needed for it.
+
+    allowed: the mask under which it was drawn.
+    """
+
+    token: int
+    logprobs: tuple[TokenLogprobs, ...]
+    allowed: Mask | None
 
 
 @dataclass(slots=True)
@@ -30,8 +50,11 @@ class Sequence:
     while it waited for an answer. chain: hashes of its full pages.
     by_layers: a guest fills its pages layer by layer; they cannot be computed again. layer_ends:
     where what it has written of each layer ends.
-    allowed: the mask of the token it waits for, one bit a token; None allows all.
+    allowed: the mask of the token it waits for, one bit a token; None allows all. masks_after: of
+    the tokens after that; None when nobody knows.
     adapters: what is added to the model for it, in order; the same as long as it lives.
+    speculation: its drafts; None without. ahead: the next tokens, the first one first, as they are
+    under the policy `ahead_sampling`; the cache holds every token before the last of them.
     """
 
     number: int
@@ -51,10 +74,23 @@ class Sequence:
     chain: list[bytes] = field(default_factory=list)
     by_layers: bool = False
     layer_ends: dict[int, int] = field(default_factory=dict)
-    allowed: NDArray[np.uint32] | None = None
+    allowed: Mask | None = None
+    masks_after: MasksAfter | None = None
     adapters: tuple[WeightedAdapter, ...] = ()
+    speculation: SequenceSpeculation | None = None
+    ahead: list[TokenAhead] = field(default_factory=list)
+    ahead_sampling: SamplingParameters | None = None
 
     @property
     def pending(self) -> int:
         """Tokens that the cache does not hold yet."""
         return len(self.tokens) - self.computed
+
+    def knows_next(self) -> bool:
+        """Whether the token it waits for is the first of those ahead."""
+        if not self.ahead or self.want != self.ahead_sampling:
+            return False
+        expected, asked = self.ahead[0].allowed, self.allowed
+        if expected is None or asked is None:
+            return expected is asked
+        return np.array_equal(expected, asked)

@@ -16,6 +16,8 @@ from realm.runtime.host_call import HostCallError
 from realm.runtime.hosted_model import HostedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from realm.engine import TokenLogprobs
     from realm.runtime.guest_models import ModelHold
     from realm.runtime.held_adapters import HeldAdapters
@@ -159,6 +161,11 @@ class SessionHandle:
         for each in masks[1:]:
             together = together & each
         return together
+
+    def allowed_after(self, token_ids: Sequence[int]) -> list[npt.NDArray[np.uint32]]:
+        """What may come after each of these tokens, up to the first that its rules forbid."""
+        parts = [rule.constraint.allowed_after(token_ids) for rule in self.rules()]
+        return [np.bitwise_and.reduce(masks) for masks in zip(*parts, strict=False)]
 
     def fork(self, sequence: int) -> SessionHandle:
         """The same, for a sequence that is a fork of this one's."""

@@ -26,8 +26,7 @@ def embed_tokens(
     model = handle.model
     _require_rows(state, model, token_count, out_ptr)
     ids = state.memory.read_ids(ids_ptr, token_count, model.vocabulary_size, model.context_length)
-    engine = state.surroundings.engine
-    found = engine.embed(model.stored, ids, weighted(handle.adapters))
+    found = model.stored.embed(ids, weighted(handle.adapters))
     rows = np.ascontiguousarray(found, np.float32)
     state.memory.write(out_ptr, rows)
     return int(rows.size)
@@ -87,8 +86,7 @@ def compute_logits(
         )
     state.memory.require(out_ptr, model.vocabulary_size * _WORD_BYTES)
     hidden = state.memory.read_floats(hidden_ptr, hidden_size)
-    engine = state.surroundings.engine
-    logits = engine.compute_logits(model.stored, hidden, weighted(handle.adapters))
+    logits = model.stored.compute_logits(hidden, weighted(handle.adapters))
     state.memory.write(out_ptr, np.ascontiguousarray(logits, np.float32))
     return int(logits.size)
 

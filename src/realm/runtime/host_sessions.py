@@ -55,6 +55,7 @@ def _open(state: GuestState, model: ModelHandle, compiled: Constraint | None) ->
         surroundings.tenant_id,
         surroundings.services.priority,
         weighted(model.adapters),
+        surroundings.options.draft_k,
     )
     adapters = None if model.adapters is None else model.adapters.take()
     handle = SessionHandle(model.model, sequence, hold=model.hold, adapters=adapters)
@@ -101,7 +102,8 @@ def session_sample(
         sampling = read_sample_parameters(data, sampling)
     state.count_tokens(1)
     state.size_session(handle, engine.position(handle.sequence) + 1)
-    engine.sample(handle.sequence, sampling, handle.allowed())
+    masks_after = handle.allowed_after if handle.rules() else None
+    engine.sample(handle.sequence, sampling, handle.allowed(), masks_after)
     handle.mask = None
 
     def complete(output: StepOutput) -> int:

@@ -214,7 +214,7 @@ class RuntimeManager:
         engine = self._engine
         for tenant_id in idle & present:
             self._records[tenant_id].let_go()
-            self._parts.loop.call(partial(engine.forget_prefixes, tenant_id))
+            self._parts.loop.call(partial(engine.forget_texts, tenant_id))
         return len(idle & present)
 
     def free_page_count(self, name: str) -> int | None:

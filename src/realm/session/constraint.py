@@ -82,6 +82,22 @@ class Constraint:
             raise ConstraintError(f"the constraint does not allow token {token_id} here")
         self._accepted += 1
 
+    def allowed_after(self, token_ids: Sequence[int]) -> list[NDArray[np.uint32]]:
+        """The masks after each of these tokens, up to the first that may not come; it stays here.
+
+        Raises ConstraintError as `allowed` does.
+        """
+        before, masks = self._accepted, []
+        try:
+            for token in token_ids:
+                if not self.admits([token]):
+                    break
+                self.accept(token)
+                masks.append(self.allowed())
+        finally:
+            self.rewind(before)
+        return masks
+
     def rewind(self, accepted: int) -> None:
         """Go back to where it had moved on by this many tokens (0..accepted)."""
         if not self._matcher.rollback(self._accepted - accepted):

@@ -65,7 +65,7 @@ class InferenceSession:
         self._token_ids: list[int] = []
         self._logprobs: list[TokenLogprobs] = []
         self.finish_reason = ""
-        self.sequence = engine.open(model, owner, priority, adapters)
+        self.sequence = engine.open(model, owner, priority, adapters, options.draft_k)
         self._open = True
         try:
             engine.append(self.sequence, prompt_token_ids)
@@ -90,8 +90,11 @@ class InferenceSession:
 
     def start(self) -> None:
         """Ask for the first token."""
-        allowed = None if self._constraint is None else self._constraint.allowed()
-        self._engine.sample(self.sequence, self._options.sampling, allowed)
+        if self._constraint is None:
+            self._engine.sample(self.sequence, self._options.sampling)
+        else:
+            allowed, masks_after = self._constraint.allowed(), self._constraint.allowed_after
+            self._engine.sample(self.sequence, self._options.sampling, allowed, masks_after)
 
     def advance(self, output: StepOutput) -> list[Piece]:
         """Take the sequence's output, ask for the next token; the text that became certain.

@@ -4,6 +4,7 @@ Whether there are drafts, and which, never changes a token: the target samples e
 itself, and a drafted token only joins when it is the one that was sampled.
 """
 
+from realm.engine.speculation.book import SpeculationBook
 from realm.engine.speculation.calibration import Calibration
 from realm.engine.speculation.draft import (
     Draft,
@@ -33,6 +34,7 @@ __all__ = [
     "SequenceSpeculation",
     "Source",
     "SourceCounts",
+    "SpeculationBook",
     "SpeculationCounter",
     "SpeculationMetrics",
     "SuffixDraft",

@@ -17,21 +17,24 @@ class DraftCandidate(NamedTuple):
 
     survivals: of each drafted token the chance that it and all before it are accepted; one at
     least, and they never increase. Only as many as may be verified: by the sequence's limits, its
-    context and its pages.
+    context and its pages. owner: who gets the tokens.
     """
 
     sequence: int
     survivals: tuple[float, ...]
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DraftLimits:
     """rows: most drafted tokens of a step. least_gain: what drafting must bring over not drafting,
-    as a ratio of tokens a second, to pay for the work beside the step.
+    as a ratio of tokens a second, to pay for the work beside the step. least_share: what every
+    owner keeps of its tokens a second, however much the drafts of others bring them.
     """
 
     rows: int = 64
     least_gain: float = 1.02
+    least_share: float = 0.9
 
 
 def plan_drafts(
@@ -42,15 +45,18 @@ def plan_drafts(
     decode_rows: int,
     prompt_rows: int = 0,
     prompt_worth: float = 0.5,
+    owners: Mapping[str, int] | None = None,
 ) -> Mapping[int, int]:
     """How many drafted tokens of each sequence to verify; sequences with none are left out.
 
     seconds: of a step with so many rows, `RowCost.seconds`. decode_rows: sequences that get a token
     in this step anyway, candidates or not. prompt_rows: rows of prompts in the same step, each
-    worth `prompt_worth` of a decoded token.
+    worth `prompt_worth` of a decoded token. owners: decode rows of each owner; None when all are
+    of one.
 
-    Takes the beginning of the line that maximises (what the step brings) / (its seconds); of equal
-    ones the shortest. It never returns a plan that brings less than none would.
+    Takes the beginning of the line that maximises (what the step brings) / (its seconds), among
+    those that leave every owner its share; of equal ones the shortest. It never returns a plan that
+    brings less than none would.
     """
     line = [(-each.survivals[0], 0, index) for index, each in enumerate(candidates)]
     if not line:
@@ -65,14 +71,22 @@ def plan_drafts(
         return {}
     heapq.heapify(line)
     taken: list[int] = []
+    brought = dict.fromkeys(owners or (), 0.0)
+    slowest = limits.least_share / seconds(rows)
     while line and len(taken) < most:
         survival, depth, index = line[0]
         taken.append(index)
         worth -= survival
-        rate = worth / seconds(rows + len(taken))
-        if rate > best:
-            best, best_count = rate, len(taken)
+        duration = seconds(rows + len(taken))
         survivals = candidates[index].survivals
+        if owners:
+            brought[candidates[index].owner] -= survival
+        if worth / duration > best and (
+            not owners
+            or min(1.0 + brought[each] / count for each, count in owners.items()) / duration
+            >= slowest
+        ):
+            best, best_count = worth / duration, len(taken)
         if depth + 1 < len(survivals):
             heapq.heapreplace(line, (-survivals[depth + 1], depth + 1, index))
         else:

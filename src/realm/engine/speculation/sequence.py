@@ -16,10 +16,13 @@ class SequenceSpeculation:
     In each step: `propose`, verify the first tokens of the draft (or none of them), `settle`.
     """
 
-    __slots__ = ("_suffix", "_tenant")
+    __slots__ = ("_suffix", "_tenant", "draft_k")
 
-    def __init__(self, tenant: TenantSpeculation) -> None:
+    def __init__(self, tenant: TenantSpeculation, draft_k: int | None = None) -> None:
+        """draft_k: most tokens of a draft, if that is less than the tenant may have."""
+        config = tenant.config
         self._tenant = tenant
+        self.draft_k = config.draft_k if draft_k is None else min(draft_k, config.draft_k)
         self._suffix = SuffixDraft(tenant.config.suffix_tokens)
 
     def truncate(self, length: int) -> None:
@@ -27,15 +30,14 @@ class SequenceSpeculation:
         self._suffix.truncate(length)
 
     def propose(self, tokens: Sequence[int], most: int) -> Draft | None:
-        """The tokens that may come next, at most so many and `draft_k`; None without a guess.
+        """The tokens that may come next, at most so many; None without a guess.
 
         tokens: the whole sequence, only longer than at the last call, or after `truncate`.
         """
-        config = self._tenant.config
-        count = min(most, config.draft_k)
+        count = min(most, self.draft_k)
         if count < 1:
             return None
-        own = self._own(tokens, count) if config.suffix else None
+        own = self._own(tokens, count) if self._tenant.config.suffix else None
         if not len(self._tenant.history) or (own is not None and own.grades[0] >= MATCH_TOKENS):
             return own
         past = self._tenant.history.propose(tokens[-MATCH_TOKENS:], count)

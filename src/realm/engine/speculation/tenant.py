@@ -9,15 +9,20 @@ from realm.engine.speculation.metrics import SpeculationCounter, SpeculationMetr
 
 
 class TenantSpeculation:
-    """One for each tenant and model; the sequences of the tenant share it."""
+    """One for each tenant, model and set of adapters; the sequences of the tenant share it.
+
+    counter: of the tenant; it may be shared with the tenant's other models.
+    """
 
     __slots__ = ("calibration", "config", "counter", "history")
 
-    def __init__(self, config: SpeculativeConfig) -> None:
+    def __init__(
+        self, config: SpeculativeConfig, counter: SpeculationCounter | None = None
+    ) -> None:
         self.config = config
         self.calibration = Calibration()
         self.history = TenantHistory(config.history_tokens, config.history_entries)
-        self.counter = SpeculationCounter()
+        self.counter = counter or SpeculationCounter()
 
     @property
     def metrics(self) -> SpeculationMetrics:
