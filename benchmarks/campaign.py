@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from pathlib import Path
 
 import campaign_plot
+import command_line
 import contests
 import peers
 import results
@@ -70,14 +70,11 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line.parser(__doc__, "threads", "repeats", "output")
     parser.add_argument("--lines", nargs="+", default=contests.LINES, choices=contests.LINES)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=3, help="runs inside each process")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="every point of the cost curves")
     peers.add_arguments(parser)
-    parser.add_argument("--output", type=Path, help="the JSON file (benchmarks/results/local/...)")
     return parser.parse_args()
 
 

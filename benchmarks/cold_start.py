@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import command_line
 import results
 
 from realm.catalog import Catalog
@@ -74,11 +75,8 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
-    parser.add_argument("--threads", type=int, default=2)
+    parser = command_line.parser(__doc__, "model", "threads", "output")
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--output", type=Path)
     return parser.parse_args()
 
 

@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import command_line
 import contests
 import peers
 import results
@@ -52,13 +53,9 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
-    parser.add_argument("--threads", type=int, default=2)
+    parser = command_line.parser(__doc__, "model", "threads", "repeats", "output")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=3, help="runs inside each process")
     peers.add_arguments(parser)
-    parser.add_argument("--output", type=Path, help="the JSON file (benchmarks/results/local/...)")
     return parser.parse_args()
 
 

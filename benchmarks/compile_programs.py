@@ -7,7 +7,6 @@ Each figure is the time of one `GuestHost.compile`, in a host of its own.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import command_line
 import results
 
 from realm.cli.guest_compiler import compile_guest, sdk_directory
@@ -48,9 +48,8 @@ def standing_worker(first: bytes, wasm: bytes) -> float:
 
 def main() -> int:
     """Measure, print, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line.parser(__doc__, "output")
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     head = results.begin(runs=arguments.runs)
     ours = default_program()

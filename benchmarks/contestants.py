@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import peers
 import process
+import realm_bench
 
 PROBE_MEGABYTES = 512  # well past any cache
 
@@ -51,35 +50,25 @@ def run_realm(
     cores: Sequence[int] | None = None,
 ) -> Figure:
     """`realm bench` of this interpreter's environment. cores: the only ones it may run on."""
-    document = bench(case, model, threads, repeats, direct=direct, cores=cores)
+    words = ["--tokens", str(case.tokens), "--batch", str(case.batch)] if case.tokens else []
+    document = realm_bench.run(
+        "decode" if case.tokens else "prefill",
+        model,
+        *words,
+        *(["--direct"] if direct else []),
+        threads=threads,
+        repeats=repeats,
+        prompt_tokens=case.prompt_tokens,
+        cores=cores,
+    )
     return Figure(document["tokens_per_second"], document["peak_rss_bytes"])
-
-
-def bench(
-    case: Case,
-    model: Path,
-    threads: int,
-    repeats: int,
-    *,
-    direct: bool = False,
-    cores: Sequence[int] | None = None,
-) -> dict[str, Any]:
-    """The whole answer of `realm bench --json`."""
-    command = [sys.executable, "-m", "realm.cli.main", "bench"]
-    command += ["decode" if case.tokens else "prefill", "--model", str(model), "--json"]
-    command += ["--threads", str(threads), "--prompt-tokens", str(case.prompt_tokens)]
-    command += ["--repeats", str(repeats)]
-    if case.tokens:
-        command += ["--tokens", str(case.tokens), "--batch", str(case.batch)]
-    if direct:
-        command.append("--direct")
-    return json.loads(process.run(command, cores=cores).stdout)
 
 
 def bytes_per_step(model: Path) -> int:
     """Bytes of weights that one step of Realm reads, as packed."""
-    shortest = Case("", 1, 1, 2)
-    return bench(shortest, model, 1, 1, direct=True)["roofline"]["bytes_per_step"]
+    shortest = ("--tokens", "2", "--batch", "1", "--direct")
+    document = realm_bench.run("decode", model, *shortest, threads=1, repeats=1, prompt_tokens=1)
+    return int(document["roofline"]["bytes_per_step"])
 
 
 def run_bandwidth(program: Path, step_bytes: int, threads: int) -> Figure:

@@ -10,17 +10,15 @@ operations over the rate that a product over data in cache reaches. Writes JSON 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
-from pathlib import Path
 
-import numpy as np
+import command_line
 import results
 import svg_plot
+from stepper import NO_ADAPTERS, Stepper
 
 from realm.catalog import Catalog
-from realm.kernels import PAGE_TOKENS, CachePool, Team, measure_bandwidth, measure_products
+from realm.kernels import measure_bandwidth, measure_products
 from realm.model import ModelStorage, StoredModel
 
 PROBE_BYTES = 256 << 20
@@ -29,39 +27,6 @@ CONTEXTS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 CONTEXT_OF_BATCHES = 128
 QUICK_SEQUENCES = (1, 4, 16, 64)
 QUICK_CONTEXTS = (128, 1024, 8192, 32768)
-
-
-class Stepper:
-    """Steps of one token for each of `batch` sequences at position `context`."""
-
-    def __init__(self, model: StoredModel, batch: int, context: int, threads: int) -> None:
-        self._native = model.native
-        self._layers = model.hyperparameters.layer_count
-        pages = context // PAGE_TOKENS + 1
-        self._team = Team(threads)
-        self._pool = CachePool(model.native, batch * pages)
-        self._table = np.arange(batch * pages, dtype=np.int32).reshape(batch, pages)
-        self._tokens = np.arange(100, 100 + batch, dtype=np.int32)
-        self._segments = np.array([[row, context, 1] for row in range(batch)], np.int32)
-        self._rows = np.arange(batch, dtype=np.int32)
-
-    def median_seconds(self, steps: int) -> float:
-        """The median of `steps` steps after two that do not count."""
-        seconds = []
-        for _ in range(steps + 2):
-            started = time.perf_counter()
-            self._native.step(
-                self._pool,
-                self._team,
-                tokens=self._tokens,
-                page_table=self._table,
-                segments=self._segments,
-                layer_begin=0,
-                layer_end=self._layers,
-                logit_rows=self._rows,
-            )
-            seconds.append(time.perf_counter() - started)
-        return statistics.median(seconds[2:])
 
 
 def cache_bytes(model: StoredModel, context: int) -> int:
@@ -87,7 +52,7 @@ def measure(
     rate = {n: measure_products(model.native.instruction_set, n) for n in range(1, threads + 1)}
 
     def point(batch: int, context: int, team: int) -> dict[str, float]:
-        seconds = Stepper(model, batch, context, team).median_seconds(steps)
+        (seconds,) = Stepper(model, batch, context, team).median_seconds(steps, NO_ADAPTERS)
         moved = model.bytes_per_token + batch * cache_bytes(model, context)
         return {
             "tokens_per_second": batch / seconds,
@@ -122,12 +87,9 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
-    parser.add_argument("--threads", type=int, default=2)
+    parser = command_line.parser(__doc__, "model", "threads", "output")
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--quick", action="store_true", help="fewer points")
-    parser.add_argument("--output", type=Path)
     return parser.parse_args()
 
 

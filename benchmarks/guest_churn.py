@@ -10,10 +10,6 @@ grew by more than 5 MB after the warm-up, or anything else is left.
 from __future__ import annotations
 
 import argparse
-import datetime
-import gc
-import json
-import os
 import sys
 import threading
 import time
@@ -21,7 +17,9 @@ from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import machine
+import command_line
+import results
+from process_memory import resident_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -32,7 +30,6 @@ from realm.catalog import Catalog
 from realm.errors import GuestTrapError
 from realm.runtime import TenantRuntime
 
-HERE = Path(__file__).resolve().parent
 GROWTH_LIMIT_BYTES = 5 << 20
 WARM_UP = 5_000
 THREADS = 4
@@ -48,13 +45,6 @@ BODIES = {
 }
 # Of a hundred; the last two cost much more time than the others.
 SHARES = {"answers": 70, "traps": 10, "leaves its sessions": 10, "grows": 5, "is cancelled": 5}
-
-
-def resident_bytes() -> int:
-    """Memory of this process, after everything that can go has gone."""
-    gc.collect()
-    fields = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def run_one(tenant: TenantRuntime, kind: str) -> None:
@@ -93,6 +83,7 @@ def main() -> int:
     """Run, print, write the JSON; 1 when something is left."""
     arguments = _parse()
     path = Catalog().obtain(arguments.model)
+    head = results.begin(model=path.name)
     limits = replace(GROUND_HOST_LIMITS, guest_count=64)
     with Ground(path, threads=1, host_limits=limits) as ground:
         tenants = {
@@ -109,10 +100,7 @@ def main() -> int:
             samples.append(resident_bytes() - memory)
         seconds = time.perf_counter() - started
         after, grown = ground.leftovers(collect=True), resident_bytes() - memory
-    document = {
-        "taken": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d"),
-        "machine": machine.describe(),
-        "model": path.name,
+    document = head | {
         "requests": sum(kinds.values()),
         "kinds": dict(kinds),
         "seconds": round(seconds, 1),
@@ -123,25 +111,15 @@ def main() -> int:
     }
     print(f"{sum(kinds.values()):,} guests in {seconds:.1f} s, memory grew by {grown >> 10:,} kB")
     print(f"before {before}\nafter  {after}")
-    print(f"written: {_write(document, arguments.output)}")
+    print(f"written: {results.write(document, 'guest-churn', arguments.output)}")
     same = replace(after, maps=before.maps) == before and after.maps <= before.maps + 16
     return int(not same or grown > GROWTH_LIMIT_BYTES)
 
 
-def _write(document: dict[str, object], output: Path | None) -> Path:
-    if output is None:
-        output = HERE / "results" / "local" / "guest-churn.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return output
-
-
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
+    parser = command_line.parser(__doc__, "model", "output")
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--parts", type=int, default=10, help="memory is looked at so often")
-    parser.add_argument("--output", type=Path, help="the JSON file (benchmarks/results/local/...)")
     return parser.parse_args()
 
 

@@ -12,10 +12,6 @@ start that finds all tenants in the state file.
 from __future__ import annotations
 
 import argparse
-import datetime
-import gc
-import json
-import os
 import statistics
 import sys
 import tempfile
@@ -23,7 +19,9 @@ import threading
 import time
 from pathlib import Path
 
-import machine
+import command_line
+import results
+from process_memory import map_count, resident_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -36,7 +34,6 @@ from realm.runtime.policy import TenantPolicy, Tool
 from realm.runtime.program import GuestHost, default_program
 from realm.runtime.tenant_registry import RegisteredTenant, TenantRegistry
 
-HERE = Path(__file__).resolve().parent
 MEMORY_BYTES = 4 << 20
 LIMITS = GuestLimits(memory_bytes=MEMORY_BYTES)
 REQUEST = b'{"model":"tiny","options":{"max_tokens":1},"prompt":"Hello"}'
@@ -45,19 +42,6 @@ WAITS = program(
     f"(drop {call('realm_stream_token', NAME_AT, 4)})"
     f" (drop {call('realm_tool_call', NAME_AT, 4, NAME_AT, 4, ROOM_AT, 16)}) (i32.const 0)"
 )
-
-
-def resident_bytes() -> int:
-    """Memory of this process, after everything that can go has gone."""
-    gc.collect()
-    fields = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def map_count() -> int:
-    """Memory maps of this process; the kernel allows 65,530 unless told otherwise."""
-    with Path("/proc/self/maps").open(encoding="utf-8") as lines:
-        return sum(1 for _ in lines)
 
 
 def native_guests(count: int, wasm: bytes | str) -> dict[str, float]:
@@ -126,10 +110,7 @@ def main() -> int:
     """Run, print the table, write the JSON."""
     arguments = _parse()
     path = Catalog().obtain(arguments.model)
-    document: dict[str, object] = {
-        "taken": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d"),
-        "machine": machine.describe(),
-        "model": path.name,
+    document = results.begin(model=path.name) | {
         "tenants": arguments.tenants,
         "live_guests": arguments.guests,
         "native_smallest": native_guests(arguments.guests, WAITS),
@@ -177,26 +158,15 @@ def main() -> int:
             print(f"{name.replace('_', ' '):28} {value:14,.2f}")
         elif name.startswith("native"):
             print(f"{name.replace('_', ' '):28} {value}")
-    print(f"written: {_write(document, arguments.output)}")
+    print(f"written: {results.write(document, 'guest-density', arguments.output)}")
     return 0
 
 
-def _write(document: dict[str, object], output: Path | None) -> Path:
-    if output is None:
-        output = HERE / "results" / "local" / "guest-density.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return output
-
-
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
+    parser = command_line.parser(__doc__, "model", "threads", "output")
     parser.add_argument("--tenants", type=int, default=10_000)
     parser.add_argument("--guests", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=50, help="cold and warm first tokens")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, help="the JSON file (benchmarks/results/local/...)")
     return parser.parse_args()
 
 

@@ -8,10 +8,10 @@ the request's turns on the engine thread, host function included, divided by the
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from pathlib import Path
 
+import command_line
 import results
 
 from realm.catalog import Catalog
@@ -71,11 +71,9 @@ def measure(model: Path, calls: int, runs: int) -> dict[str, dict[str, float]]:
 
 def main() -> int:
     """Measure, print, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="smollm2")
+    parser = command_line.parser(__doc__, "model", "output")
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     head = results.begin()
     found = measure(Catalog().obtain(arguments.model), arguments.calls, arguments.runs)

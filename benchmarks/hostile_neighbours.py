@@ -2,20 +2,20 @@
 
     python benchmarks/hostile_neighbours.py [--model smollm2] [--seconds 4] [--attacks ...]
 
-Eight tenants generate all the time, each through its own program. Beside them one hostile tenant
-starts its program again whenever it has ended, as a stranger would who tries. Slices without and
-with the attack take turns; the figure is the median of the ratios. Every tenant may lead the others
-by a long prompt's worth, so the first seconds of each attack have a figure of their own. The
-answers of all slices must be the same tokens. Exits with 1 when an answer differs.
+Eight tenants generate all the time, each through its own program, every second one with an adapter
+of its own. Beside them one hostile tenant starts its program again whenever it has ended, as a
+stranger would who tries. Slices without and with the attack take turns; the figure is the median of
+the ratios. Every tenant may lead the others by a long prompt's worth, so the first seconds of each
+attack have a figure of their own. The answers of all slices must be the same tokens. Exits with 1
+when an answer differs.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import machine
+import command_line
+import results
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -36,7 +37,6 @@ from realm.errors import RealmError
 from realm.runtime import TenantRuntime
 from realm.runtime.policy import TenantPolicy
 
-HERE = Path(__file__).resolve().parent
 CHOSEN = (
     "endless handler (wasm32)",
     "endless filling of memory",
@@ -60,6 +60,9 @@ CHOSEN = (
     "sessions without end",
     "trap after realm_session_sample",
     "pointers at every edge: realm_session_sample (wasm64)",
+    "adapter flood: two in turns",
+    "adapter flood: one that never loads",
+    "adapter flood: a session for each",
 )
 TOKENS = 48
 # As an operator would have them; the tests' are so small that an attack is over at once.
@@ -198,9 +201,18 @@ def main() -> int:
     attacks = {attack.name: attack for attack in ATTACKS}
     names = list(arguments.attacks or CHOSEN)
     path = Catalog().obtain(arguments.model)
+    head = results.begin(model=path.name)
     rows: list[dict[str, object]] = []
     answers: list[tuple[int, ...]] = []
-    with Ground(path, threads=arguments.threads, cache_bytes=512 << 20) as ground:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Ground(
+            path,
+            threads=arguments.threads,
+            cache_bytes=512 << 20,
+            adapter_folder=Path(folder),
+        ) as ground,
+    ):
         neighbours = Neighbours(ground)
         neighbours.slice(1.0)
         for name in names:
@@ -213,10 +225,7 @@ def main() -> int:
                 flush=True,
             )
     different = len(set(answers)) - HONEST_COUNT
-    document = {
-        "taken": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d"),
-        "machine": machine.describe(),
-        "model": path.name,
+    document = head | {
         "threads": arguments.threads,
         "honest_tenants": HONEST_COUNT,
         "slice_seconds": arguments.seconds,
@@ -226,27 +235,16 @@ def main() -> int:
         "different_answers": different,
         "attacks": rows,
     }
-    print(f"written: {_write(document, arguments.output)}")
+    print(f"written: {results.write(document, 'hostile-neighbours', arguments.output)}")
     return int(different != 0)
 
 
-def _write(document: dict[str, object], output: Path | None) -> Path:
-    if output is None:
-        output = HERE / "results" / "local" / "hostile-neighbours.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return output
-
-
 def _parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
+    parser = command_line.parser(__doc__, "model", "threads", "output")
     parser.add_argument("--seconds", type=float, default=4.0, help="of one slice")
     parser.add_argument("--first-seconds", type=float, default=2.0, help="of each attack")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--attacks", nargs="*", help="by name (a choice of the table)")
-    parser.add_argument("--output", type=Path, help="the JSON file (benchmarks/results/local/...)")
     return parser.parse_args(words)
 
 

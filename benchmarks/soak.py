@@ -11,9 +11,6 @@ enough that sessions wait for pages and lose them. Exits with 1 on a difference,
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
-import os
 import random
 import statistics
 import sys
@@ -21,9 +18,10 @@ import time
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
+import command_line
 import results
+from process_memory import resident_bytes
 
 from realm.catalog import Catalog
 from realm.config import EngineConfig, SamplingParameters
@@ -219,15 +217,6 @@ def take_widest_steps(engine: Engine, model: StoredModel, sessions: int) -> None
     engine.close(number)
 
 
-def resident_bytes() -> int:
-    """Memory of this process, after everything that can go has gone."""
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
-    fields = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def main() -> int:
     """Run, print the table, write the JSON; 1 when something is wrong."""
     arguments = _parse()
@@ -242,13 +231,13 @@ def main() -> int:
     crowd = Crowd(engine, model, scripts, arguments.sessions)
     take_widest_steps(engine, model, arguments.sessions)
     crowd.run(WARM_UP_SECONDS)
-    engine.forget_prefixes()
-    pages, memory = engine.free_page_count(model), resident_bytes()
+    engine.forget_texts()
+    pages, memory = engine.free_page_count(model), resident_bytes(trimmed=True)
     before = (engine.preemption_count, engine.reused_page_count)
     tally = crowd.run(arguments.seconds)
     reused = engine.reused_page_count - before[1]
-    engine.forget_prefixes()
-    pages_after, memory_after = engine.free_page_count(model), resident_bytes()
+    engine.forget_texts()
+    pages_after, memory_after = engine.free_page_count(model), resident_bytes(trimmed=True)
     median_step = statistics.median(tally.steps)
     gap_50, gap_99 = _percentile(tally.gaps, 0.5), _percentile(tally.gaps, 0.99)
     document = head | {
@@ -299,14 +288,11 @@ def _table(document: dict) -> Iterator[str]:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
+    parser = command_line.parser(__doc__, "model", "threads", "output")
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--sessions", type=int, default=256, help="at once")
     parser.add_argument("--scripts", type=int, default=192, help="different sessions")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cache-megabytes", type=int, default=384)
-    parser.add_argument("--output", type=Path, help="the JSON file (benchmarks/results/local/...)")
     return parser.parse_args()
 
 

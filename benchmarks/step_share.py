@@ -13,25 +13,24 @@ import json
 import statistics
 import sys
 
+import command_line
+
 from realm.catalog import Catalog
+from realm.cli.bench_phase import open_tenants
 from realm.cli.measurement import Workload, measure_batch, measure_decode, workload_text
-from realm.config import EngineConfig, ModelConfig
+from realm.config import EngineConfig
 from realm.runtime import RuntimeManager
 
 
 def main() -> int:
     """Measure, print."""
     arguments = _parse()
-    configuration = ModelConfig(Catalog().obtain(arguments.model))
+    path = Catalog().obtain(arguments.model)
     shares, outside, whole = [], [], []
     with RuntimeManager(EngineConfig(threads=arguments.threads)) as runtime:
-        tenants = [
-            runtime.get_or_create_runtime_with_model(f"bench-{number}", configuration)
-            for number in range(arguments.batch)
-        ]
-        tokenizer = runtime.models[configuration.name].tokenizer
+        tenants, model = open_tenants(runtime, path, arguments.batch)
         workload = Workload(
-            text_ids=tuple(tokenizer.encode(workload_text(), add_special=False)),
+            text_ids=tuple(model.tokenizer.encode(workload_text(), add_special=False)),
             prompt_tokens=64,
             tokens=arguments.tokens,
             direct=arguments.direct,
@@ -57,11 +56,9 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
+    parser = command_line.parser(__doc__, "model", "threads")
     parser.add_argument("--batch", type=int, default=1, help="tenants at once")
     parser.add_argument("--tokens", type=int, default=192, help="of each tenant")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--direct", action="store_true", help="leave the guests out")
     return parser.parse_args()

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import command_line
 import numpy as np
 import results
 from speculation_texts import WORKLOADS, prompts
@@ -227,11 +228,9 @@ def _line(workload: str, row: dict[str, Any]) -> str:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
+    parser = command_line.parser(__doc__, "model", "threads", "output")
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--tokens", type=int, default=400, help="most tokens of an answer")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--draft-k", type=int, default=15)
     parser.add_argument("--fixed", type=int, help="draft so many tokens in every step")
     parser.add_argument("--no-history", action="store_true", help="draft from each text alone")
@@ -239,7 +238,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--record", type=Path, help="write the answers here")
     parser.add_argument("--replay", type=Path, help="read the answers from here")
     parser.add_argument("--curves", type=Path, help="seconds by rows from this result of curves.py")
-    parser.add_argument("--output", type=Path, help="the JSON file (benchmarks/results/local/...)")
     return parser.parse_args()
 
 

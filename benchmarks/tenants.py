@@ -10,27 +10,25 @@ reads over the read bandwidth. Adapters are random, of all linear products. Writ
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import command_line
 import curves
-import numpy as np
 import results
 import svg_plot
+from stepper import NO_ADAPTERS, Stepper
 
 from realm.catalog import Catalog
 from realm.cli.random_adapters import write_random_adapter
-from realm.kernels import PAGE_TOKENS, CachePool, Team, measure_bandwidth
+from realm.kernels import measure_bandwidth
 from realm.lora import load_adapter
 from realm.model import (
     AdapterPrecision,
-    AdapterRows,
     ModelStorage,
     PackedAdapter,
     StoredModel,
@@ -70,50 +68,14 @@ def points_of(*, quick: bool) -> dict[str, dict[int, Point]]:
     }
 
 
-class AdaptedStepper:
-    """Steps of one token for each tenant at position CONTEXT, with and without adapters."""
-
-    def __init__(
-        self, model: StoredModel, adapters: Sequence[PackedAdapter], tenants: int, threads: int
-    ) -> None:
-        pages = CONTEXT // PAGE_TOKENS + 1
-        self._native = model.native
-        self._layers = model.hyperparameters.layer_count
-        self._team = Team(threads)
-        self._pool = CachePool(model.native, tenants * pages)
-        self._table = np.arange(tenants * pages, dtype=np.int32).reshape(tenants, pages)
-        self._tokens = np.arange(100, 100 + tenants, dtype=np.int32)
-        self._segments = np.array([[row, CONTEXT, 1] for row in range(tenants)], np.int32)
-        self._rows = np.arange(tenants, dtype=np.int32)
-        # Tenants with one adapter stand together, as the engine puts them.
-        used = [WeightedAdapter(adapters[n * len(adapters) // tenants]) for n in range(tenants)]
-        self._adapted = adapter_rows([(1, (each,)) for each in used])
-        self._plain = adapter_rows([(tenants, ())])
-
-    def median_seconds(self, steps: int) -> tuple[float, float]:
-        """Of steps without and with adapters, in turns; the first two of each do not count."""
-        plain, adapted = [], []
-        for _ in range(steps + 2):
-            plain.append(self._seconds(self._plain))
-            adapted.append(self._seconds(self._adapted))
-        return statistics.median(plain[2:]), statistics.median(adapted[2:])
-
-    def _seconds(self, added: AdapterRows) -> float:
-        started = time.perf_counter()
-        self._native.step(
-            self._pool,
-            self._team,
-            tokens=self._tokens,
-            page_table=self._table,
-            segments=self._segments,
-            layer_begin=0,
-            layer_end=self._layers,
-            logit_rows=self._rows,
-            adapters=added.natives,
-            adapter_runs=added.runs,
-            adapter_weights=added.weights,
-        )
-        return time.perf_counter() - started
+def median_seconds(
+    model: StoredModel, used: Sequence[PackedAdapter], tenants: int, threads: int, steps: int
+) -> list[float]:
+    """Of a step of these tenants without and with their adapters."""
+    # Tenants with one adapter stand together, as the engine puts them.
+    own = [WeightedAdapter(used[number * len(used) // tenants]) for number in range(tenants)]
+    adapted = adapter_rows([(1, (each,)) for each in own])
+    return Stepper(model, tenants, CONTEXT, threads).median_seconds(steps, NO_ADAPTERS, adapted)
 
 
 def random_packed(
@@ -131,7 +93,7 @@ def random_packed(
 
 
 def figures(
-    point: Point, seconds: tuple[float, float], moved: tuple[int, int], bandwidth: float
+    point: Point, seconds: Sequence[float], moved: tuple[int, int], bandwidth: float
 ) -> dict[str, float]:
     """Of one point. seconds: of a step without and with adapters. moved: bytes that it reads of
     weights and cache, and of adapters."""
@@ -158,7 +120,7 @@ def measure(
         adapters = random_packed(model, rank, max(p.adapters for *_, p in mine), precision)
         for panel, at, point in mine:
             used = adapters[: point.adapters]
-            seconds = AdaptedStepper(model, used, point.tenants, threads).median_seconds(steps)
+            seconds = median_seconds(model, used, point.tenants, threads, steps)
             cache = point.tenants * curves.cache_bytes(model, CONTEXT)
             moved = (model.bytes_per_token + cache, sum(each.byte_size for each in used))
             found[panel][at] = figures(point, seconds, moved, bandwidth)
@@ -202,13 +164,10 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
-    parser.add_argument("--threads", type=int, default=2)
+    parser = command_line.parser(__doc__, "model", "threads", "output")
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--precision", choices=("int8", "bfloat16"), default="int8")
     parser.add_argument("--quick", action="store_true", help="fewer points")
-    parser.add_argument("--output", type=Path)
     return parser.parse_args()
 
 

@@ -10,25 +10,24 @@ nothing else. Both get the same files, the same prompts and the same threads.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import command_line
 import peers
-import process
+import realm_bench
 import results
 import rounds
 from llama_server import serve
 
 from realm.catalog import Catalog
+from realm.cli.adapter_base import read_adapter_base
 from realm.cli.measurement import Workload, workload_text
 from realm.cli.random_adapters import write_random_adapter
 from realm.gguf import open_gguf
-from realm.model.adapter_base import adapter_base
-from realm.model.architectures import read_hyperparameters
 from realm.model.tokenizer import load_tokenizer
 
 REALM, LLAMA = "realm", "llama-server"
@@ -58,11 +57,15 @@ class Pair:
 
 def run_realm(load: Load) -> Pair:
     """`realm bench tenants`, guests and all; it makes the same adapters itself."""
-    command = [sys.executable, "-m", "realm.cli.main", "bench", "tenants", "--json"]
-    command += ["--model", str(load.model), "--tenants", str(load.tenants)]
-    command += ["--rank", str(load.rank), "--threads", str(load.threads), "--repeats", "1"]
-    command += ["--prompt-tokens", str(load.prompt_tokens), "--tokens", str(load.tokens)]
-    document = json.loads(process.run(command).stdout)
+    words = ("--tenants", load.tenants, "--rank", load.rank, "--tokens", load.tokens)
+    document = realm_bench.run(
+        "tenants",
+        load.model,
+        *map(str, words),
+        threads=load.threads,
+        repeats=1,
+        prompt_tokens=load.prompt_tokens,
+    )
     return Pair(
         document["tokens_per_second_overall"],
         document["base_tokens_per_second_overall"],
@@ -92,8 +95,7 @@ def run_llama(peer: peers.LlamaCpp, load: Load, adapters: list[Path]) -> Pair:
 
 def write_adapters(folder: Path, load: Load) -> list[Path]:
     """The files that `realm bench tenants` writes for itself."""
-    with open_gguf(load.model) as file:
-        base = adapter_base(read_hyperparameters(file), file)
+    base = read_adapter_base(load.model)
     return [
         write_random_adapter(folder / f"{number}.gguf", base, load.rank, number)
         for number in range(load.tenants)
@@ -147,15 +149,12 @@ def _tell(number: int, name: str, pair: Pair) -> None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
+    parser = command_line.parser(__doc__, "model", "threads", "output")
     parser.add_argument("--tenants", type=int, default=16)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--prompt-tokens", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path)
     peers.add_arguments(parser)
     return parser.parse_args()
 

@@ -24,17 +24,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import command_line
 import results
 
 from realm.catalog import Catalog
+from realm.cli.adapter_base import read_adapter_base
+from realm.cli.bench_phase import open_tenants
 from realm.cli.measurement import Workload, workload_text
 from realm.cli.random_adapters import packed_bytes, write_random_adapter
-from realm.config import EngineConfig, ModelConfig
+from realm.config import EngineConfig
 from realm.errors import RealmError
-from realm.gguf import open_gguf
-from realm.lora import AdapterBase, AdapterUse
-from realm.model.adapter_base import adapter_base
-from realm.model.architectures import read_hyperparameters
+from realm.lora import AdapterUse
 from realm.runtime import RuntimeManager, TenantRuntime
 
 PAUSE_SECONDS = 0.3  # between loads: steps to compare with
@@ -92,7 +92,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def load_beside_decoding(arguments: argparse.Namespace, path: Path, folder: Path) -> dict[str, Any]:
     """Tenants decode until every load is done."""
-    base = base_of(path)
+    base = read_adapter_base(path)
     count = arguments.tenants + arguments.loads
     files = [
         write_random_adapter(folder / f"{n}.gguf", base, arguments.rank, n) for n in range(count)
@@ -101,7 +101,7 @@ def load_beside_decoding(arguments: argparse.Namespace, path: Path, folder: Path
     loads: list[tuple[float, float]] = []
     clock = StepClock()
     with RuntimeManager(EngineConfig(threads=arguments.threads, adapter_bytes=budget)) as runtime:
-        tenants, workload = open_tenants(runtime, path, arguments.tenants)
+        tenants, workload = tenants_of(runtime, path, arguments.tenants)
         for number, tenant in enumerate(tenants):
             runtime.lora.load(f"own-{number}", files[number])
             runtime.set_tenant_lora_adapter(tenant.tenant_id, f"own-{number}")
@@ -138,7 +138,7 @@ def load_beside_decoding(arguments: argparse.Namespace, path: Path, folder: Path
 
 def more_than_fit(arguments: argparse.Namespace, path: Path, folder: Path) -> dict[str, Any]:
     """Requests at random times, each with one of the registered adapters."""
-    base = base_of(path)
+    base = read_adapter_base(path)
     budget = arguments.resident * packed_bytes(base, arguments.rank)
     draw = random.Random(1)
     waits: list[float] = []
@@ -147,7 +147,7 @@ def more_than_fit(arguments: argparse.Namespace, path: Path, folder: Path) -> di
         for number in range(arguments.registered):
             file = write_random_adapter(folder / f"r{number}.gguf", base, arguments.rank, number)
             runtime.lora.load(f"r{number}", file)  # with no base yet it is only looked for
-        tenants, workload = open_tenants(runtime, path, arguments.tenants)
+        tenants, workload = tenants_of(runtime, path, arguments.tenants)
         watch_waits(runtime, waits)
 
         def ask(number: int) -> float:
@@ -199,24 +199,13 @@ def watch_waits(runtime: RuntimeManager, waits: list[float]) -> None:
     runtime.lora.request = timed  # type: ignore[method-assign]
 
 
-def open_tenants(
+def tenants_of(
     runtime: RuntimeManager, path: Path, count: int
 ) -> tuple[list[TenantRuntime], Workload]:
     """Their runtimes, and prompts that differ."""
-    configuration = ModelConfig(path)
-    tenants = [
-        runtime.get_or_create_runtime_with_model(f"bench-{number}", configuration)
-        for number in range(count)
-    ]
-    tokenizer = runtime.models[configuration.name].tokenizer
-    text_ids = tuple(tokenizer.encode(workload_text(), add_special=False))
+    tenants, model = open_tenants(runtime, path, count)
+    text_ids = tuple(model.tokenizer.encode(workload_text(), add_special=False))
     return tenants, Workload(text_ids, PROMPT_TOKENS, 128, direct=False)
-
-
-def base_of(path: Path) -> AdapterBase:
-    """What adapters must fit."""
-    with open_gguf(path) as file:
-        return adapter_base(read_hyperparameters(file), file)
 
 
 def main() -> int:
@@ -238,9 +227,7 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="a catalog name or a file (smollm2)")
-    parser.add_argument("--threads", type=int, default=2)
+    parser = command_line.parser(__doc__, "model", "threads", "output")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--tenants", type=int, default=16)
     parser.add_argument("--loads", type=int, default=20, help="while tenants decode")
@@ -248,7 +235,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--resident", type=int, default=32, help="how many there is memory for")
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--rate", type=float, default=4.0, help="requests a second, at random")
-    parser.add_argument("--output", type=Path)
     return parser.parse_args()
 
 

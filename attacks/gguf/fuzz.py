@@ -8,24 +8,18 @@ Prints what came out, how long it took and how far memory grew; exits with 1 on 
 
 from __future__ import annotations
 
-import argparse
-import os
 import random
-import resource
 import struct
 import sys
-import tempfile
-import time
-import traceback
-from collections import Counter
+from functools import cache
 from pathlib import Path
 
+from attacks.fuzzing import Fuzz, Mutant, into, main
 from attacks.gguf.files import MAGIC, model_file
 from realm.errors import GGUFError
 from realm.gguf import GGUFFile, StringArray, open_gguf
 from realm.kernels.dequantize import MEANINGS, dequantize
 
-MEMORY_GROWTH_BYTES = 64 << 20
 INTERESTING = (0, 1, 2, 7, 8, 31, 32, 255, 256, 2**15, 2**16, 2**24, 2**31, 2**32 - 1, 2**32)
 INTERESTING_64 = (*INTERESTING, 2**40, 2**60, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 32, 2**64 - 1)
 
@@ -88,57 +82,19 @@ def outcome(path: Path) -> str:
     return "opens"
 
 
-def run(mutations: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
-    """Try `mutations` files; what came out, and the failures (at most ten are kept)."""
-    chance = random.Random(seed)
-    seed_files = [model_file(version=2), model_file(version=3)]
-    header_bytes = seed_files[0].index(b"output_norm.weight") + 50
-    path = folder / "mutated.gguf"
-    outcomes: Counter[str] = Counter()
-    failures: list[str] = []
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        for number in range(mutations):
-            data = mutate(chance.choice(seed_files), header_bytes, chance)
-            os.ftruncate(descriptor, len(data))
-            os.pwrite(descriptor, data, 0)
-            try:
-                outcomes[outcome(path)] += 1
-            except Exception:
-                outcomes["FAILED"] += 1
-                if len(failures) < 10:
-                    kept = folder / f"failure-{seed}-{number}.gguf"
-                    kept.write_bytes(data)
-                    failures.append(f"{kept}\n{traceback.format_exc()}")
-    finally:
-        os.close(descriptor)
-    return outcomes, failures
+@cache
+def _seed_files() -> tuple[bytes, ...]:
+    return model_file(version=2), model_file(version=3)
 
 
-def main() -> int:
-    """The command line; the exit status."""
-    parser = argparse.ArgumentParser(description="Fuzz the GGUF reader.")
-    parser.add_argument("--mutations", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path, help="folder for files that fail")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.keep or Path(temporary)
-        run(100, options.seed, folder)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        started = time.perf_counter()
-        outcomes, failures = run(options.mutations, options.seed, folder)
-        seconds = time.perf_counter() - started
-    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    for name, count in outcomes.most_common():
-        print(f"{count:>9} {name}")
-    print(f"{options.mutations} mutations in {seconds:.1f} s, memory grew by {growth >> 20} MiB")
-    for failure in failures:
-        print(failure, file=sys.stderr)
-    if growth > MEMORY_GROWTH_BYTES:
-        print(f"memory grew by more than {MEMORY_GROWTH_BYTES >> 20} MiB", file=sys.stderr)
-    return 1 if failures or growth > MEMORY_GROWTH_BYTES else 0
+def _mutant(chance: random.Random) -> Mutant:
+    header_bytes = _seed_files()[0].index(b"output_norm.weight") + 50
+    data = mutate(chance.choice(_seed_files()), header_bytes, chance)
+    return Mutant("gguf", data, into("mutated.gguf"))
+
+
+FUZZ = Fuzz("the GGUF reader", 100_000, _mutant, outcome)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(FUZZ))
