@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 
+from attacks.programs.adapters import HOSTILE, GroundAdapters
 from attacks.programs.attack import GROUND_LIMITS, ProgramAttack
 from attacks.programs.modules import MODEL_NAME, program
 from realm.config import EngineConfig, ModelConfig
@@ -38,17 +38,22 @@ class Leftovers:
     """What should be the same before and after an attack.
 
     sequences: open ones. free_pages: of the cache, as far as nobody keeps a prefix in them.
-    free_guests: slots of the pool. maps: memory maps of the process.
+    free_guests: slots of the pool. maps: memory maps of the process. adapter_uses: holders of
+    adapters, and those who wait for one.
     """
 
     sequences: int
     free_pages: int | None
     free_guests: int
     maps: int
+    adapter_uses: int
 
 
 class Ground:
-    """A context manager. The model is offered to every tenant as `MODEL_NAME`."""
+    """A context manager. The model is offered to every tenant as `MODEL_NAME`.
+
+    adapter_folder: where the ground's adapters are made; without one there are none.
+    """
 
     def __init__(
         self,
@@ -57,6 +62,7 @@ class Ground:
         threads: int = 2,
         cache_bytes: int = 64 << 20,
         host_limits: HostLimits = GROUND_HOST_LIMITS,
+        adapter_folder: Path | None = None,
     ) -> None:
         now = time.perf_counter
         # No cache on the disk: hostile programs leave nothing there either.
@@ -64,6 +70,11 @@ class Ground:
         self.lora = LoRAManager(64 << 20)
         self._storage = ModelStorage(threads, adapters=self.lora)
         self.model = self._storage.load(model_path)
+        self._adapters = (
+            None
+            if adapter_folder is None
+            else GroundAdapters(self.lora, self.model.adapter_base, adapter_folder)
+        )
         self._hosted = HostedModel(MODEL_NAME, self.model, 0.0)
         self.engine = Engine(EngineConfig(threads=threads, cache_bytes=cache_bytes), now)
         self.parts = RuntimeParts(
@@ -84,12 +95,7 @@ class Ground:
     def __enter__(self) -> Ground:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.parts.loop.close()
         self.lora.close()
         self.parts.workers.close()
@@ -114,6 +120,7 @@ class Ground:
         """
         guest_program = its_program if its_program is not None else self._honest_program
         record = TenantRecord(tenant_id, policy, lambda _: guest_program, time.perf_counter())
+        record.adapter = None if self._adapters is None else self._adapters.default(tenant_id)
         record.models.update({MODEL_NAME: self._hosted, **(models or {})})
         return TenantRuntime(ModelConfig(MODEL_NAME), self._hosted, tenant=record, parts=self.parts)
 
@@ -122,7 +129,7 @@ class Ground:
         try:
             limits = replace(GROUND_LIMITS, **attack.limits)
             policy = TenantPolicy(guest_limits=limits)
-            hostile = self.tenant("hostile", self.compile(attack.make()), policy)
+            hostile = self.tenant(HOSTILE, self.compile(attack.make()), policy)
             return hostile.generate("x", max_tokens=64, seed=1)
         except RealmError as error:
             return error
@@ -148,7 +155,7 @@ class Ground:
 
     def leftovers(self, *, collect: bool = False) -> Leftovers:
         """Call it while nothing runs. collect: let go of programs that nobody has any more."""
-        self.engine.forget_prefixes()
+        self.engine.forget_texts()
         if collect:
             gc.collect()
         parked = []
@@ -166,4 +173,5 @@ class Ground:
             free_pages=self.engine.free_page_count(self.model),
             free_guests=free_guests,
             maps=maps,
+            adapter_uses=0 if self._adapters is None else self._adapters.use_count(),
         )

@@ -45,6 +45,15 @@ def call(name: str, *arguments: int | str) -> str:
     return f"(call ${name} {' '.join(words)})"
 
 
+def text_at(at: int, text: str | bytes) -> str:
+    """Stores a text byte by byte."""
+    data = text.encode() if isinstance(text, str) else text
+    return "".join(
+        f"(i32.store8 (i32.const {at + place}) (i32.const {byte}))"
+        for place, byte in enumerate(data)
+    )
+
+
 def require(code: int, answer: str) -> str:
     """Goes on when the i32 is `code`; else traps, which no attack expects."""
     return f"(if (i32.ne {answer} (i32.const {code})) (then unreachable))"

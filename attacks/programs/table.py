@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attacks.programs.adapter_attacks import ADAPTERS
 from attacks.programs.attack import ProgramAttack
 from attacks.programs.growth_attacks import GROWTH
 from attacks.programs.handle_attacks import HANDLES
@@ -24,4 +25,5 @@ ATTACKS: Sequence[ProgramAttack] = (
     *HANDLES,
     *NONSENSE,
     *POINTERS,
+    *ADAPTERS,
 )

@@ -38,19 +38,19 @@ static uint32_t draw(const float* logits, int32_t count, float* log_probability)
   return (uint32_t)chosen;
 }
 
-static int32_t answer_once(int32_t model, int32_t session, const end_set* ends, int32_t max_tokens,
-                           float* logits, int32_t vocabulary, candidate* result) {
+static int32_t answer_once(const task* job, int32_t session, float* logits, int32_t vocabulary,
+                           candidate* result) {
   static char piece[1024];
   float sum = 0;
-  while (result->tokens < max_tokens) {
+  while (result->tokens < job->max_tokens) {
     const int32_t count = realm_session_logits(session, logits, (size_t)vocabulary);
     if (count < 0) return count;
     const uint32_t id = draw(logits, count, &sum);
     ++result->tokens;
-    if (is_end(ends, id)) break;
+    if (is_end(&job->ends, id)) break;
     const int32_t accepted = realm_session_accept(session, &id, 1);
     if (accepted < 0) return accepted;
-    const int32_t size = realm_decode_tokens(model, &id, 1, piece, sizeof piece);
+    const int32_t size = realm_decode_tokens(job->model, &id, 1, piece, sizeof piece);
     if (size < 0) return size;
     text_add(&result->words, piece, (size_t)size);
   }
@@ -77,21 +77,12 @@ static int32_t respond(const candidate* candidates, int best) {
 }
 
 int32_t realm_handle(const char* request_ptr, size_t request_len) {
-  static end_set ends;
+  static task job;
   static candidate candidates[CANDIDATES];
-  token_list prompt;
-  int32_t answer;
-  const json_value request = json_parse(request_ptr, request_len);
-  const int32_t model = requested_model(request);
-  if (model < 0) return model;
-  const int32_t max_tokens = requested_number(request, "max_tokens");
-  if (max_tokens < 0) return max_tokens;
-  if ((answer = requested_tokens(model, request, &prompt)) < 0) return answer;
-  if ((answer = add_model_ends(model, &ends)) < 0) return answer;
-
-  const int32_t session = realm_session_open(model);
+  int32_t answer = task_begin(&job, request_ptr, request_len);
+  if (answer < 0) return answer;
+  const int32_t session = task_session(&job);
   if (session < 0) return session;
-  if ((answer = realm_session_prefill(session, prompt.ids, prompt.count)) < 0) return answer;
   /* Too small on purpose: the answer tells how many there are. */
   answer = realm_session_logits(session, 0, 0);
   if (answer != -REALM_E_BUFFER) return answer < 0 ? answer : -REALM_E_MODEL;
@@ -102,8 +93,7 @@ int32_t realm_handle(const char* request_ptr, size_t request_len) {
   for (int i = 0; i < CANDIDATES; ++i) {
     const int32_t fork = realm_session_fork(session);
     if (fork < 0) return fork;
-    if ((answer = answer_once(model, fork, &ends, max_tokens, logits, vocabulary, &candidates[i])) < 0)
-      return answer;
+    if ((answer = answer_once(&job, fork, logits, vocabulary, &candidates[i])) < 0) return answer;
     if ((answer = realm_session_close(fork)) < 0) return answer;
     if (candidates[i].log_probability > candidates[best].log_probability) best = i;
   }

@@ -8,31 +8,26 @@ static const char schema[] =
     "\"city\":{\"type\":\"string\",\"maxLength\":40},"
     "\"year\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":9999}},"
     "\"required\":[\"name\",\"city\",\"year\"],\"additionalProperties\":false}";
-static const char task[] =
+static const char instruction[] =
     "Extract the person's name, the city and the year from the text. Answer with JSON of the form "
     "{\"name\": \"...\", \"city\": \"...\", \"year\": 0}.\n\nText: ";
 
 int32_t realm_handle(const char* request_ptr, size_t request_len) {
-  static end_set ends;
+  static task job;
   text question = {0}, document = {0};
   token_list prompt;
-  int32_t answer;
-  const json_value request = json_parse(request_ptr, request_len);
-  const int32_t model = requested_model(request);
-  if (model < 0) return model;
-  const int32_t max_tokens = requested_number(request, "max_tokens");
-  if (max_tokens < 0) return max_tokens;
-  text_add(&question, task, sizeof task - 1);
-  if ((answer = requested_question(request, &question)) < 0) return answer;
-  if ((answer = add_model_ends(model, &ends)) < 0) return answer;
-  if ((answer = encode_question(model, question.bytes, question.size, &prompt)) < 0) return answer;
+  int32_t answer = task_begin(&job, request_ptr, request_len);
+  if (answer < 0) return answer;
+  text_add(&question, instruction, sizeof instruction - 1);
+  if ((answer = requested_question(job.request, &question)) < 0) return answer;
+  if ((answer = encode_question(job.model, question.bytes, question.size, &prompt)) < 0) return answer;
 
-  const int32_t session = realm_session_open(model);
+  const int32_t session = open_session(job.model, &prompt);
   if (session < 0) return session;
-  if ((answer = realm_session_prefill(session, prompt.ids, prompt.count)) < 0) return answer;
   answer = realm_session_constrain(session, REALM_CONSTRAIN_JSON_SCHEMA, schema, sizeof schema - 1);
   if (answer < 0) return answer;
-  if ((answer = generate_answer(model, session, &ends, 0, max_tokens, &document)) < 0) return answer;
+  answer = generate_answer(job.model, session, &job.ends, 0, job.max_tokens, &document);
+  if (answer < 0) return answer;
   if (!json_is(json_parse(document.bytes, document.size), '{')) return -REALM_E_CONTEXT;
   return text_stream(&document);
 }

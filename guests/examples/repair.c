@@ -36,22 +36,20 @@ static int32_t ask(int32_t model, int32_t session, const text* question, int att
 }
 
 int32_t realm_handle(const char* request_ptr, size_t request_len) {
-  static end_set ends;
+  static task job;
   text question = {0}, response = {0};
-  int32_t answer;
   int is_valid = 0;
-  const json_value request = json_parse(request_ptr, request_len);
-  const int32_t model = requested_model(request);
-  if (model < 0) return model;
-  if ((answer = requested_question(request, &question)) < 0) return answer;
-  if ((answer = add_model_ends(model, &ends)) < 0) return answer;
-  const int32_t session = realm_session_open(model);
+  int32_t answer = task_begin(&job, request_ptr, request_len);
+  if (answer < 0) return answer;
+  if ((answer = requested_question(job.request, &question)) < 0) return answer;
+  const int32_t session = realm_session_open(job.model);
   if (session < 0) return session;
   text_add_words(&response, "{\"attempts\":[");
   for (int attempt = 0; attempt < ATTEMPTS && !is_valid; ++attempt) {
     text words = {0};
-    if ((answer = ask(model, session, &question, attempt)) < 0) return answer;
-    if ((answer = generate_answer(model, session, &ends, 0, ANSWER_TOKENS, &words)) < 0) return answer;
+    if ((answer = ask(job.model, session, &question, attempt)) < 0) return answer;
+    answer = generate_answer(job.model, session, &job.ends, 0, ANSWER_TOKENS, &words);
+    if (answer < 0) return answer;
     is_valid = is_number(&words);
     if (is_valid && (answer = text_stream(&words)) < 0) return answer;
     if (attempt) text_add_words(&response, ",");

@@ -27,20 +27,12 @@ static int count_votes(const int64_t* answers, int64_t answer) {
 }
 
 int32_t realm_handle(const char* request_ptr, size_t request_len) {
-  static end_set ends;
-  token_list prompt;
-  int32_t answer;
+  static task job;
   int64_t answers[VOTERS];
-  const json_value request = json_parse(request_ptr, request_len);
-  const int32_t model = requested_model(request);
-  if (model < 0) return model;
-  const int32_t max_tokens = requested_number(request, "max_tokens");
-  if (max_tokens < 0) return max_tokens;
-  if ((answer = requested_tokens(model, request, &prompt)) < 0) return answer;
-  if ((answer = add_model_ends(model, &ends)) < 0) return answer;
-  const int32_t session = realm_session_open(model);
+  int32_t answer = task_begin(&job, request_ptr, request_len);
+  if (answer < 0) return answer;
+  const int32_t session = task_session(&job);
   if (session < 0) return session;
-  if ((answer = realm_session_prefill(session, prompt.ids, prompt.count)) < 0) return answer;
 
   for (int i = 0; i < VOTERS; ++i) {
     realm_sample_params policy = {.temperature = 0.7f, .top_p = 0.95f, .repetition_penalty = 1.0f};
@@ -48,7 +40,8 @@ int32_t realm_handle(const char* request_ptr, size_t request_len) {
     if ((answer = realm_random((uint8_t*)&policy.seed, sizeof policy.seed)) < 0) return answer;
     const int32_t fork = realm_session_fork(session);
     if (fork < 0) return fork;
-    if ((answer = generate_answer(model, fork, &ends, &policy, max_tokens, &words)) < 0) return answer;
+    answer = generate_answer(job.model, fork, &job.ends, &policy, job.max_tokens, &words);
+    if (answer < 0) return answer;
     if ((answer = realm_session_close(fork)) < 0) return answer;
     if (words.has_failed) return -REALM_E_LIMIT;
     answers[i] = last_number(&words);

@@ -1,9 +1,11 @@
 #include "generation.h"
 
 #include "arena.h"
+#include "outlet.h"
 
 #define TOKEN_ID_LIMIT 0x7fffffff
 #define PIECE_BYTES 1024
+#define ENDED INT32_MIN /* no error's number */
 
 static size_t length(json_value value) { return (size_t)(value.end - value.start); }
 
@@ -108,17 +110,22 @@ int32_t add_ends(json_value array, end_set* ends) {
   return 0;
 }
 
-int32_t add_model_ends(int32_t model, end_set* ends) {
+int32_t read_metadata(int32_t model, json_value* metadata) {
   size_t room = 16384;
   for (;;) {
     char* words = arena_take(room);
     if (!words) return -REALM_E_LIMIT;
     const int32_t size = realm_get_model_metadata(model, words, room);
-    if (size >= 0)
-      return add_ends(json_search(json_parse(words, (size_t)size), "end_of_generation_ids"), ends);
+    if (size >= 0) *metadata = json_parse(words, (size_t)size);
     if (size != -REALM_E_BUFFER) return size;
     room = (size_t)realm_last_size();
   }
+}
+
+int32_t add_model_ends(int32_t model, end_set* ends) {
+  json_value metadata;
+  const int32_t size = read_metadata(model, &metadata);
+  return size < 0 ? size : add_ends(json_search(metadata, "end_of_generation_ids"), ends);
 }
 
 int is_end(const end_set* ends, uint32_t id) {
@@ -127,17 +134,58 @@ int is_end(const end_set* ends, uint32_t id) {
   return 0;
 }
 
+int32_t task_begin(task* self, const char* request_ptr, size_t request_len) {
+  self->request = json_parse(request_ptr, request_len);
+  if ((self->model = requested_model(self->request)) < 0) return self->model;
+  if ((self->max_tokens = requested_number(self->request, "max_tokens")) < 0) return self->max_tokens;
+  return add_model_ends(self->model, &self->ends);
+}
+
+int32_t task_session(const task* self) {
+  token_list prompt;
+  const int32_t answer = requested_tokens(self->model, self->request, &prompt);
+  return answer < 0 ? answer : open_session(self->model, &prompt);
+}
+
+int32_t open_session(int32_t model, const token_list* prompt) {
+  const int32_t session = realm_session_open(model);
+  if (session < 0) return session;
+  const int32_t answer = realm_session_prefill(session, prompt->ids, prompt->count);
+  return answer < 0 ? answer : session;
+}
+
+/* The next token's bytes: how many, or ENDED. */
+static int32_t next_piece(int32_t model, int32_t session, const end_set* ends,
+                          const realm_sample_params* policy, char* piece) {
+  uint32_t id;
+  const int32_t sampled = realm_session_sample(session, policy, &id, 1);
+  if (sampled < 0) return sampled;
+  return is_end(ends, id) ? ENDED : realm_decode_tokens(model, &id, 1, piece, PIECE_BYTES);
+}
+
 int32_t generate_answer(int32_t model, int32_t session, const end_set* ends,
                         const realm_sample_params* policy, int32_t max_tokens, text* answer) {
   static char piece[PIECE_BYTES];
   for (int32_t count = 0; count < max_tokens; ++count) {
-    uint32_t id;
-    const int32_t sampled = realm_session_sample(session, policy, &id, 1);
-    if (sampled < 0) return sampled;
-    if (is_end(ends, id)) return count;
-    const int32_t size = realm_decode_tokens(model, &id, 1, piece, PIECE_BYTES);
+    const int32_t size = next_piece(model, session, ends, policy, piece);
+    if (size == ENDED) return count;
     if (size < 0) return size;
     text_add(answer, piece, (size_t)size);
   }
   return max_tokens;
+}
+
+int32_t stream_answer(int32_t model, int32_t session, const end_set* ends, const realm_sample_params* policy,
+                      int32_t max_tokens) {
+  static outlet out; /* it ends empty */
+  static char piece[PIECE_BYTES];
+  int32_t answer, count = 0;
+  for (; count < max_tokens; ++count) {
+    const int32_t size = next_piece(model, session, ends, policy, piece);
+    if (size == ENDED) break;
+    if (size < 0) return size;
+    if ((answer = outlet_put(&out, piece, (size_t)size)) < 0) return answer;
+  }
+  answer = outlet_flush(&out);
+  return answer < 0 ? answer : count;
 }

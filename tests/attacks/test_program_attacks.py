@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from attacks.programs import errors
+from attacks.programs import adapters, errors
 from attacks.programs.attack import ProgramAttack
 from attacks.programs.ground import HONEST_COUNT, Ground, Leftovers
 from attacks.programs.growth_attacks import MEMORY
-from attacks.programs.modules import PREFILLED, call, endlessly, program
+from attacks.programs.modules import PREFILLED, call, endlessly, program, text_at
 from attacks.programs.plausible import arguments_of
 from attacks.programs.pointer_attacks import POINTERS, edges
 from attacks.programs.table import ATTACKS
@@ -30,7 +30,7 @@ SPARE_MAPS = 8
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     path = TinyModel().write(tmp_path_factory.mktemp("ground") / "tiny.gguf")
-    with Ground(path) as opened:
+    with Ground(path, adapter_folder=tmp_path_factory.mktemp("adapters")) as opened:
         yield opened
 
 
@@ -63,7 +63,7 @@ def check_end(attack: ProgramAttack, end: GenerationResult | RealmError) -> None
 
 
 def check_clean(found: Leftovers, clean: Leftovers) -> None:
-    assert found.sequences == 0
+    assert found.sequences == found.adapter_uses == 0
     assert found.free_pages == clean.free_pages
     assert found.free_guests == clean.free_guests
 
@@ -124,6 +124,29 @@ def test_a_request_may_be_cancelled_at_any_moment(
     stream.close()
     assert stream.result.finish_reason == "cancelled"
     check_clean(ground.leftovers(), clean)
+
+
+def test_a_request_may_be_cancelled_while_its_adapter_loads(
+    ground: Ground, clean: Leftovers
+) -> None:
+    """ELSEWHERE is read anew at each call, so that most cancellations meet a load."""
+    name = adapters.ELSEWHERE
+    flood = endlessly(call("realm_set_lora_adapter", 1, 256, len(name)))
+    body = f"{PREFILLED} {text_at(256, name)} {call('realm_stream_token', 16, 4)} drop {flood}"
+    tenant = ground.tenant(adapters.HOSTILE, ground.compile(program(f"{body} (i32.const 0)")))
+    for _ in range(20):
+        stream = tenant.stream("x", max_tokens=64, seed=1)
+        assert next(stream).text == "tiny"
+        stream.close()
+        assert stream.result.finish_reason == "cancelled"
+        check_clean(ground.leftovers(), clean)
+
+
+def test_every_second_neighbour_has_an_adapter(
+    ground: Ground, alone: list[tuple[int, ...]]
+) -> None:
+    plain = [ground.honest("nobody", prompt, TOKENS) for prompt in PROMPTS]
+    assert [a != b for a, b in zip(alone, plain, strict=True)] == [False, True] * 4
 
 
 def test_a_crowd_of_attacks_at_once(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from realm.config import EngineConfig, ModelConfig
-from realm.errors import GuestError
+from realm.errors import AdapterNotFoundError, GuestError
 from realm.runtime import RuntimeManager
 from realm.runtime.policy import TenantPolicy
 
 CONFIG = EngineConfig(threads=2, cache_bytes=64 << 20)
 NAME = "smol"
+ADAPTERS = Path(__file__).parents[2] / "adapters" / "demo"
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +114,58 @@ def test_early_exit_tells_where_the_answer_settles(run_example):
     assert set(tokens[settled:]) == {expected}
     assert settled == 0 or tokens[settled - 1] != expected
     assert result.text.encode() == model.tokenizer.decode_bytes([expected])
+
+
+ROUTED = {
+    "sql": (
+        "Table cars(model, price, year). Which cars cost more than 9000?",
+        "Table staff(name, age, job). What is the average age?",
+    ),
+    "json": (
+        "Omar is 41, works as a nurse and lives in Lyon.",
+        "Victor Lind is a 63-year-old teacher from Oslo.",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def router(smollm2_path, example_program):
+    """The router's tenant, with the adapters that it names, and a third one for all requests."""
+    with RuntimeManager(CONFIG, example_program("router")) as manager:
+        tenant = manager.get_or_create_runtime_with_model("r", ModelConfig(smollm2_path, NAME))
+        for voice in ("sql", "json", "pirate"):
+            manager.lora.load(voice, ADAPTERS / voice, "r")
+        manager.set_tenant_lora_adapter("r", "pirate")
+        yield tenant
+
+
+@pytest.mark.parametrize("adapter", ROUTED)
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_router_answers_as_the_adapter_of_the_messages_kind(router, adapter, number):
+    options = ask(ROUTED[adapter][number]) | {"temperature": 0.0, "max_tokens": 40}
+    routed = router.generate(**options)
+    alone = {each: router.generate(**options, adapters=each, direct=True) for each in ROUTED}
+    response = json.loads(routed.response)
+    assert response["adapter"] == adapter
+    assert response["lead"] > 0
+    assert routed.text == alone[adapter].text
+    assert routed.token_ids == alone[adapter].token_ids
+    assert routed.prompt_token_ids == alone[adapter].prompt_token_ids
+    assert routed.finish_reason == alone[adapter].finish_reason == "stop"
+    assert len({routed.text, *(each.text for each in alone.values())}) == 2
+
+
+def test_the_routers_answer_keeps_the_requests_constraint(router):
+    options = ask(ROUTED["sql"][0]) | {
+        "temperature": 0.0,
+        "max_tokens": 40,
+        "regex": "SELECT [a-z]+",
+    }
+    routed = router.generate(**options)
+    assert re.fullmatch("SELECT [a-z]+", routed.text)
+    assert routed.text == router.generate(**options, adapters="sql", direct=True).text
+
+
+def test_the_router_without_its_adapters_fails(run_example):
+    with pytest.raises(AdapterNotFoundError, match="'sql'"):
+        run_example("router", ask(ROUTED["sql"][0]), max_tokens=4)

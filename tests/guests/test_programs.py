@@ -21,7 +21,7 @@ def test_the_default_program_builds_for_wide_addresses_too(host, guest_build, tm
 
 
 def test_every_example_fits_the_contract_in_both_widths(host, guest_build, example_program):
-    assert len(guest_build.EXAMPLES) >= 7
+    assert len(guest_build.EXAMPLES) >= 8
     for name in guest_build.EXAMPLES:
         host.compile(example_program(name))
         host.compile(example_program(name, wide=True))

@@ -21,6 +21,7 @@ from realm.lora.source import AdapterSource
 from realm.lora.use import AdapterStatus, AdapterUse, Packed
 
 _PLANNED_TOGETHER = 64
+_TOLD_CHARACTERS = 200  # of a name that nobody has; a stranger's may be long
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +85,7 @@ class AdapterLedger:
         """The name means nothing from now on; its versions that were there."""
         versions = [*self.versions(tenant, name)]
         if not versions[-1].is_current:
-            raise AdapterNotFoundError(f"no adapter {name!r}")
+            raise _not_found(name)
         versions[-1].is_current = False
         self._pinned.discard((tenant, name))
         self._forget_unused(tenant, name)
@@ -96,14 +97,14 @@ class AdapterLedger:
             versions = self._names.get((owner, name))
             if versions and versions[-1].is_current:
                 return versions[-1]
-        raise AdapterNotFoundError(f"no adapter {name!r}")
+        raise _not_found(name)
 
     def versions(self, tenant: str | None, name: str) -> list[Version]:
         """Every version of the owner's name that still exists, the newest last."""
         try:
             return self._names[tenant, name]
         except KeyError:
-            raise AdapterNotFoundError(f"no adapter {name!r}") from None
+            raise _not_found(name) from None
 
     def current_versions(self, tenant: str | None) -> Iterator[Version]:
         """The newest versions of a tenant's names and of everyone's."""
@@ -114,7 +115,7 @@ class AdapterLedger:
     def set_pinned(self, tenant: str | None, name: str, pinned: bool) -> None:
         """Whether what the name means stays in memory once it is there."""
         if not self.versions(tenant, name)[-1].is_current:
-            raise AdapterNotFoundError(f"no adapter {name!r}")
+            raise _not_found(name)
         (self._pinned.add if pinned else self._pinned.discard)((tenant, name))
 
     def exists(self, version: Version) -> bool:
@@ -300,8 +301,8 @@ class AdapterLedger:
             byte_size = self._expected_bytes(load)
             if byte_size > most:
                 text = f"{byte_size} bytes, and of the memory for adapters {most} are not pinned"
-                place = load.version.source.path
-                self.fail(load, AdapterCapacityError(f"{place}: {text}"))
+                name = load.version.name
+                self.fail(load, AdapterCapacityError(f"adapter {name!r}: {text}"))
                 continue
             if key is not None:
                 contents.add(key)
@@ -371,3 +372,8 @@ class AdapterLedger:
                 if not self._naming[key]:
                     del self._naming[key]
                     self._contents.pop(key, None)
+
+
+def _not_found(name: str) -> AdapterNotFoundError:
+    shown = name if len(name) <= _TOLD_CHARACTERS else f"{name[:_TOLD_CHARACTERS]}..."
+    return AdapterNotFoundError(f"no adapter {shown!r}")

@@ -215,7 +215,9 @@ class LoRAManager:
                 grant.use.ready.set_result(grant.packed)
         for refusal in actions.refusals:
             with contextlib.suppress(InvalidStateError):
-                refusal.use.ready.set_exception(refusal.error)
+                # To each its own: a raised error carries the traceback of whoever raised it.
+                error = type(refusal.error)(*refusal.error.args)
+                refusal.use.ready.set_exception(error)
         for done in left:
             done.set_result(None)
 
@@ -269,7 +271,9 @@ def _too_large(source: AdapterSource, byte_size: int, budget_bytes: int) -> Adap
 
 
 def _as_adapter_error(reason: Exception, version: Version) -> AdapterError:
+    """As those are told who use the name; where the file lies is the operator's alone."""
+    name = f"adapter {version.name!r}"
     if isinstance(reason, AdapterError):
-        return reason
+        return type(reason)(str(reason).replace(str(version.source.path), name))
     kind = "" if isinstance(reason, RealmError) else f"{type(reason).__name__}: "
-    return AdapterError(f"{version.source.path}: cannot be packed: {kind}{reason}")
+    return AdapterError(f"{name}: cannot be packed: {kind}{reason}")
