@@ -16,6 +16,7 @@ RealmError
 │   ├── ArchitectureError       an architecture or hyperparameter that is unknown or inconsistent
 │   ├── MissingTensorError      a tensor that the architecture needs is not there
 │   ├── TensorShapeError        a tensor has another shape than the hyperparameters say
+│   ├── DraftMismatchError      a draft model does not fit its target
 │   └── ModelNotFoundError      no model of this name or handle
 ├── AdapterError                an adapter cannot be loaded, found or used (realm.lora)
 │   ├── AdapterOpenError        a path cannot be read, or leads out of the adapter's folder
@@ -106,6 +107,10 @@ class MissingTensorError(ModelError):
 
 class TensorShapeError(ModelError):
     """A tensor has another shape than the hyperparameters say."""
+
+
+class DraftMismatchError(ModelError):
+    """A draft model does not fit the model that it is to draft for."""
 
 
 class ModelNotFoundError(ModelError):

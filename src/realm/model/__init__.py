@@ -1,5 +1,6 @@
 """Models: hyperparameters, weights, vocabulary, and the storage that holds each once."""
 
+from realm.model.draft_model import DraftModel, match_draft, vocabulary_digest
 from realm.model.hyperparameters import Hyperparameters
 from realm.model.packed_adapter import (
     AdapterPrecision,
@@ -16,6 +17,7 @@ from realm.model.tensor_reader import TensorReader
 __all__ = [
     "AdapterPrecision",
     "AdapterRows",
+    "DraftModel",
     "Hyperparameters",
     "ModelStorage",
     "PackedAdapter",
@@ -24,4 +26,6 @@ __all__ = [
     "WeightedAdapter",
     "adapter_rows",
     "check_adapters",
+    "match_draft",
+    "vocabulary_digest",
 ]
