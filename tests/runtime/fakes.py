@@ -126,7 +126,7 @@ class FakeEngine:
     def has_work(self):
         return bool(self.waiting)
 
-    def open(self, model, owner, priority=0, adapters=(), draft_k=None):
+    def open(self, model, owner, priority=0, adapters=(), *, draft_k=None, draft=None):
         self._next += 1
         self.sequences[self._next] = FakeSequence(owner)
         return self._next

@@ -22,6 +22,8 @@ class SpeculativeConfig:
         for this tenant alone; 0 keeps none.
     all_history_tokens: how much is kept of all tenants' outputs together; who has been silent for
         longest is forgotten first.
+    draft_cache_bytes: address space for the cache pages of a draft model, beside those of its
+        target; memory is used only as pages fill.
     """
 
     draft_k: int = 15
@@ -31,6 +33,7 @@ class SpeculativeConfig:
     history_tokens: int = 16384
     history_entries: int = 64
     all_history_tokens: int = 1 << 18
+    draft_cache_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
         for name in ("draft_k", "max_draft_tokens"):
@@ -47,6 +50,9 @@ class SpeculativeConfig:
             value = getattr(self, name)
             if not 0 <= value <= most:
                 raise ConfigError(f"{name} must be in 0..{most}, not {value}")
+
+        if self.draft_cache_bytes < 1:
+            raise ConfigError(f"draft_cache_bytes must be > 0, not {self.draft_cache_bytes}")
 
     @property
     def enabled(self) -> bool:

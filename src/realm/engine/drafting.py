@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from realm.config import SamplingParameters, SpeculativeConfig
+from realm.engine.model_drafts import DraftWish, ModelDrafts
 from realm.engine.output import TokenLogprobs
 from realm.engine.scheduler import StepPlan
 from realm.engine.sequence import Mask, Sequence, TokenAhead
-from realm.engine.speculation import Draft, DraftCandidate, DraftLimits, plan_drafts
+from realm.engine.speculation import (
+    Draft,
+    DraftCandidate,
+    DraftLimits,
+    SequenceSpeculation,
+    plan_drafts,
+)
 from realm.errors import ConstraintError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from collections.abc import Sequence as Items
 
     from realm.engine.model_state import ModelState
+
+_LEAST_CHANCE, _MOST_CHANCE = 0.05, 0.9  # of the last token that a draft model is asked for
 
 
 class Guess(NamedTuple):
@@ -39,26 +51,14 @@ def plan_guesses(
     """
     if not config.enabled:
         return {}
-    decoding = [state.sequences[row.sequence] for row in plan.rows if row.decodes]
-    drafts: dict[int, Draft] = {}
-    for each in decoding:
-        draft = _propose(state, each)
-        if draft is not None:
-            drafts[each.number] = draft
+    drafting = _Drafting(state, plan, min(config.max_draft_tokens, most_rows - plan.token_count))
+    drafts = drafting.drafts()
     if not drafts:
         return {}
-    row_count = plan.token_count
-    counts = plan_drafts(
-        [_candidate(state.sequences[number], draft) for number, draft in drafts.items()],
-        state.row_cost.seconds,
-        DraftLimits(min(config.max_draft_tokens, most_rows - row_count)),
-        decode_rows=len(decoding),
-        prompt_rows=row_count - len(decoding),
-        owners=Counter(each.owner for each in decoding),
-    )
+    counts = drafting.choose({n: each.survivals for n, each in drafts.items()})
     return {
-        number: _guess(state, state.sequences[number], draft, counts.get(number, 0))
-        for number, draft in drafts.items()
+        number: _guess(state, state.sequences[number], each.draft, counts.get(number, 0))
+        for number, each in drafts.items()
     }
 
 
@@ -86,19 +86,121 @@ def settle_guess(
         sequence.ahead.append(TokenAhead(token, found, mask))
 
 
-def _propose(state: ModelState, sequence: Sequence) -> Draft | None:
-    speculation = sequence.speculation
-    if speculation is None or not isinstance(sequence.want, SamplingParameters):
-        return None
-    if sequence.allowed is not None and sequence.masks_after is None:
-        return None
-    room = state.cache.context_length - len(sequence.tokens) - 1
-    return speculation.propose(sequence.tokens, room)
+@dataclass(frozen=True, slots=True)
+class _Drafted:
+    draft: Draft
+    survivals: tuple[float, ...]
+
+    @property
+    def expected(self) -> float:
+        return sum(self.survivals)
 
 
-def _candidate(sequence: Sequence, draft: Draft) -> DraftCandidate:
-    assert sequence.speculation is not None
-    return DraftCandidate(sequence.number, sequence.speculation.survivals(draft), sequence.owner)
+class _Drafting:
+    """One step's drafts. limit: most drafted tokens."""
+
+    def __init__(self, state: ModelState, plan: StepPlan, limit: int) -> None:
+        self._state = state
+        self._limits = DraftLimits(limit)
+        decoding = [state.sequences[row.sequence] for row in plan.rows if row.decodes]
+        self._able = [
+            (each, each.speculation)
+            for each in decoding
+            if each.speculation is not None and _can_be_verified(each)
+        ]
+        self._owners = Counter(each.owner for each in decoding)
+        self._decode_rows = len(decoding)
+        self._prompt_rows = plan.token_count - len(decoding)
+
+    def drafts(self) -> dict[int, _Drafted]:
+        """The better one of each sequence: from texts, or from its draft model."""
+        found: dict[int, _Drafted] = {}
+        wanting: dict[ModelDrafts, list[tuple[Sequence, SequenceSpeculation]]] = {}
+        for sequence, speculation in self._able:
+            draft = speculation.propose(sequence.tokens, self._room(sequence))
+            if draft is not None:
+                found[sequence.number] = _Drafted(draft, speculation.survivals(draft))
+            if sequence.drafter is not None and sequence.drafter.is_alive:
+                wanting.setdefault(sequence.drafter, []).append((sequence, speculation))
+        for drafter, group in wanting.items():
+            for number, drafted in self._ask(drafter, group, found).items():
+                if number not in found or drafted.expected > found[number].expected:
+                    found[number] = drafted
+        return found
+
+    def choose(
+        self,
+        survivals: Mapping[int, tuple[float, ...]],
+        seconds: Callable[[int], float] | None = None,
+    ) -> Mapping[int, int]:
+        """How many tokens of each sequence's draft pay. seconds: of a step with so many rows."""
+        return plan_drafts(
+            [
+                DraftCandidate(number, each, self._state.sequences[number].owner)
+                for number, each in survivals.items()
+            ],
+            seconds or self._state.row_cost.seconds,
+            self._limits,
+            decode_rows=self._decode_rows,
+            prompt_rows=self._prompt_rows,
+            owners=self._owners if len(self._owners) > 1 else None,
+        )
+
+    def _ask(
+        self,
+        drafter: ModelDrafts,
+        group: list[tuple[Sequence, SequenceSpeculation]],
+        texts: Mapping[int, _Drafted],
+    ) -> dict[int, _Drafted]:
+        """Drafts of a model, of those sequences where it is likely to bring more than its time."""
+        step = self._state.row_cost.seconds
+        rows = self._decode_rows + self._prompt_rows
+        turn = drafter.seconds or step(1) * drafter.relative_cost
+
+        def seconds(count: int) -> float:
+            return step(count) + turn * math.ceil((count - rows) / len(group))
+
+        likely = {
+            sequence.number: speculation.gate.survivals(self._room(sequence))
+            for sequence, speculation in group
+        }
+        pays = self.choose(
+            {
+                number: each
+                for number, each in likely.items()
+                if each and (number not in texts or sum(each) > texts[number].expected)
+            },
+            seconds,
+        )
+        wishes = []
+        for sequence, speculation in group:
+            if sequence.number in pays:
+                most = self._room(sequence)
+                wishes.append(DraftWish(sequence, most, speculation.model_chance))
+            else:
+                speculation.gate.rest()
+        if not wishes:
+            return {}
+        longer = step(rows + 1) - step(rows) + turn / len(wishes)
+        least = min(max(longer * self._decode_rows / step(rows), _LEAST_CHANCE), _MOST_CHANCE)
+        drafts = drafter.propose(wishes, least)
+        return {
+            sequence.number: _Drafted(draft, speculation.survivals(draft))
+            for sequence, speculation in group
+            if (draft := drafts.get(sequence.number)) is not None
+        }
+
+    def _room(self, sequence: Sequence) -> int:
+        """Most tokens of a draft."""
+        assert sequence.speculation is not None
+        left = self._state.cache.context_length - len(sequence.tokens) - 1
+        return min(left, sequence.speculation.draft_k)
+
+
+def _can_be_verified(sequence: Sequence) -> bool:
+    if not isinstance(sequence.want, SamplingParameters):
+        return False
+    return sequence.allowed is None or sequence.masks_after is not None
 
 
 def _guess(state: ModelState, sequence: Sequence, draft: Draft, count: int) -> Guess:

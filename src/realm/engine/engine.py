@@ -17,6 +17,7 @@ from realm.engine.cache import ModelCache, prefix_scope
 from realm.engine.drafting import plan_guesses
 from realm.engine.fairness import OwnerLedger
 from realm.engine.layers import LayerRows, compute_layer, prepare_layer
+from realm.engine.model_drafts import ModelDrafts
 from realm.engine.model_state import ModelState
 from realm.engine.output import StepOutput
 from realm.engine.scheduler import StepLimits, plan_step
@@ -32,7 +33,7 @@ from realm.errors import (
     RequestError,
 )
 from realm.kernels import PAGE_TOKENS, CachePool, Team
-from realm.model import StoredModel, WeightedAdapter, check_adapters
+from realm.model import DraftModel, StoredModel, WeightedAdapter, check_adapters
 
 
 class Engine:
@@ -92,14 +93,16 @@ class Engine:
         owner: str,
         priority: int = 0,
         adapters: Items[WeightedAdapter] = (),
+        *,
         draft_k: int | None = None,
+        draft: DraftModel | None = None,
     ) -> int:
         """A new empty sequence; its number. owner: who it is scheduled for.
 
         priority: a higher one gets pages and prompt rows before every lower one. adapters: what is
         added to the model, in order. draft_k: most drafted tokens of a step; 0 for none, None for
-        as many as the engine may. Raises RequestError for more than MOST_ADAPTERS, for one of
-        another model, and for a weight that is not a finite number.
+        as many as the engine may. draft: a model that drafts besides. Raises RequestError for more
+        than MOST_ADAPTERS, for one of another model, and for a weight that is not a finite number.
         """
         check_adapters(model.content_hash, adapters)
         state = self._states.get(model.content_hash)
@@ -113,6 +116,7 @@ class Engine:
         if self._config.speculation.enabled and draft_k != 0:
             tenant = self._speculation.tenant(prefix_scope(model.content_hash, sequence))
             sequence.speculation = SequenceSpeculation(tenant, draft_k)
+            sequence.drafter = None if draft is None else self._drafter(state, draft)
         state.sequences[number] = sequence
         self._state_of[number] = state
         return number
@@ -180,6 +184,8 @@ class Engine:
         found.ahead.clear()
         if found.speculation is not None:
             found.speculation.truncate(position)
+        if found.drafter is not None:
+            found.drafter.truncate(sequence, position)
         found.computed = min(found.computed, position)
         found.prompt_count = min(found.prompt_count, position)
         found.paid = min(found.paid, position)
@@ -191,8 +197,11 @@ class Engine:
         """A new sequence with the same tokens; cache pages are shared until one is written."""
         state, found = self._find(sequence)
         draft_k = 0 if found.speculation is None else found.speculation.draft_k
-        number = self.open(state.model, found.owner, found.priority, found.adapters, draft_k)
+        number = self.open(
+            state.model, found.owner, found.priority, found.adapters, draft_k=draft_k
+        )
         copy = state.sequences[number]
+        copy.drafter = found.drafter
         copy.tokens = list(found.tokens)
         copy.computed = found.computed
         copy.prompt_count = found.prompt_count
@@ -205,6 +214,8 @@ class Engine:
         state, found = self._find(sequence)
         del self._state_of[sequence]
         state.remove(found)
+        if found.drafter is not None:
+            found.drafter.forget(sequence)
         if found.speculation is not None:
             lead, output = found.tokens[: found.prompt_count], found.tokens[found.prompt_count :]
             scope = prefix_scope(state.model.content_hash, found)
@@ -216,10 +227,19 @@ class Engine:
         return None if state is None else state.cache.free_page_count
 
     def forget_model(self, model: StoredModel) -> bool:
-        """Free the cache of a model that nobody needs any more; False while it has sequences."""
+        """Free the caches of a model that nobody needs any more; False while it has sequences.
+
+        Those for which it drafts count too.
+        """
         state = self._states.get(model.content_hash)
         if state is not None and state.sequences:
             return False
+        for other in self._states.values():
+            drafter = other.drafters.get(model.content_hash)
+            if drafter is not None:
+                if any(each.drafter is drafter for each in other.sequences.values()):
+                    return False
+                del other.drafters[model.content_hash]
         self._states.pop(model.content_hash, None)
         return True
 
@@ -327,6 +347,20 @@ class Engine:
             keeps_prefixes=config.prefix_cache,
         )
         return ModelState(model, cache, self._ledger, config)
+
+    def _drafter(self, state: ModelState, draft: DraftModel) -> ModelDrafts:
+        content_hash = draft.stored.content_hash
+        found = state.drafters.get(content_hash)
+        if found is None:
+            found = state.drafters[content_hash] = ModelDrafts(
+                draft,
+                state.model,
+                self._team,
+                state.cache.context_length,
+                self._config.speculation.draft_cache_bytes,
+                self._clock,
+            )
+        return found
 
     def _find(self, sequence: int) -> tuple[ModelState, Sequence]:
         try:

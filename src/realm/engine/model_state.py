@@ -22,6 +22,7 @@ from realm.engine.admission import (
 )
 from realm.engine.cache import ModelCache
 from realm.engine.fairness import OwnerLedger
+from realm.engine.model_drafts import ModelDrafts
 from realm.engine.scheduler import Candidate
 from realm.engine.sequence import Sequence
 from realm.engine.speculation import RowCost
@@ -41,6 +42,7 @@ class ModelState:
     """See the module. preemption_count: how often a waiting sequence lost its pages.
 
     step_count: steps that were planned. cost, row_cost: what its steps take.
+    drafters: draft models for it, by content hash.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class ModelState:
         self.step_count = 0
         self.cost = StepCostEstimate()
         self.row_cost = RowCost()
+        self.drafters: dict[str, ModelDrafts] = {}
         self._growing: dict[int, Sequence] = {}
         self._line = WaitingLine()
         self._resting: dict[int, Sequence] = {}

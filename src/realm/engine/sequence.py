@@ -6,7 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from realm.config import SamplingParameters
 from realm.engine.output import TokenLogprobs
 from realm.engine.speculation import SequenceSpeculation
 from realm.model import WeightedAdapter
+
+if TYPE_CHECKING:
+    from realm.engine.model_drafts import ModelDrafts
 
 Mask = NDArray[np.uint32]
 # The masks of the tokens after each of some that may come next: as many as can be told.
@@ -53,8 +56,9 @@ class Sequence:
     allowed: the mask of the token it waits for, one bit a token; None allows all. masks_after: of
     the tokens after that; None when nobody knows.
     adapters: what is added to the model for it, in order; the same as long as it lives.
-    speculation: its drafts; None without. ahead: the next tokens, the first one first, as they are
-    under the policy `ahead_sampling`; the cache holds every token before the last of them.
+    speculation: its drafts; None without. drafter: of its draft model, if it has one.
+    ahead: the next tokens, the first one first, as they are under the policy `ahead_sampling`; the
+    cache holds every token before the last of them.
     """
 
     number: int
@@ -78,6 +82,7 @@ class Sequence:
     masks_after: MasksAfter | None = None
     adapters: tuple[WeightedAdapter, ...] = ()
     speculation: SequenceSpeculation | None = None
+    drafter: ModelDrafts | None = None
     ahead: list[TokenAhead] = field(default_factory=list)
     ahead_sampling: SamplingParameters | None = None
 

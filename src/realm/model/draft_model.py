@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from realm.errors import DraftMismatchError
 from realm.model.stored import StoredModel
 
-TOKEN_IDS_KEY = "realm.draft.token_ids"
+MAPPING_KEY = "realm.draft.token_ids"
 VOCABULARY_KEY = "realm.draft.vocabulary"
 OTHER_TOKEN = -1
 _TOKENS_KEY = "tokenizer.ggml.tokens"
@@ -61,7 +61,7 @@ def vocabulary_digest(model: StoredModel) -> str:
 def match_draft(target: StoredModel, draft: StoredModel) -> DraftModel:
     """The draft, ready for the target. Raises DraftMismatchError that says what does not fit."""
     size = target.hyperparameters.vocabulary_size
-    if TOKEN_IDS_KEY not in draft.metadata:
+    if MAPPING_KEY not in draft.metadata:
         other = draft.hyperparameters.vocabulary_size
         if other != size:
             raise DraftMismatchError(
@@ -76,7 +76,7 @@ def match_draft(target: StoredModel, draft: StoredModel) -> DraftModel:
     others = np.flatnonzero(to_target == OTHER_TOKEN)
     if len(others) != 1:
         raise DraftMismatchError(
-            f"{draft.name}: {TOKEN_IDS_KEY} has {len(others)} tokens for all others, not one"
+            f"{draft.name}: {MAPPING_KEY} has {len(others)} tokens for all others, not one"
         )
     from_target = np.full(size, others[0], np.int32)
     known = np.flatnonzero(to_target != OTHER_TOKEN)
@@ -87,16 +87,16 @@ def match_draft(target: StoredModel, draft: StoredModel) -> DraftModel:
 def _read_token_ids(draft: StoredModel, target_size: int) -> NDArray[np.int32]:
     count = draft.hyperparameters.vocabulary_size
     try:
-        ids = np.asarray(draft.metadata[TOKEN_IDS_KEY], np.int64)
+        ids = np.asarray(draft.metadata[MAPPING_KEY], np.int64)
     except (TypeError, ValueError, OverflowError):
-        raise DraftMismatchError(f"{draft.name}: {TOKEN_IDS_KEY} is no list of tokens") from None
+        raise DraftMismatchError(f"{draft.name}: {MAPPING_KEY} is no list of tokens") from None
     if ids.shape != (count,):
-        raise DraftMismatchError(f"{draft.name}: {TOKEN_IDS_KEY} does not have {count} entries")
+        raise DraftMismatchError(f"{draft.name}: {MAPPING_KEY} does not have {count} entries")
     wrong = np.flatnonzero((ids < OTHER_TOKEN) | (ids >= target_size))
     if wrong.size:
         at = int(wrong[0])
-        raise DraftMismatchError(f"{draft.name}: {TOKEN_IDS_KEY}[{at}] is {ids[at]}, no token")
+        raise DraftMismatchError(f"{draft.name}: {MAPPING_KEY}[{at}] is {ids[at]}, no token")
     known = ids[ids != OTHER_TOKEN]
     if len(np.unique(known)) != len(known):
-        raise DraftMismatchError(f"{draft.name}: {TOKEN_IDS_KEY} names a token twice")
+        raise DraftMismatchError(f"{draft.name}: {MAPPING_KEY} names a token twice")
     return ids.astype(np.int32)

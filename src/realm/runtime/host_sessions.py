@@ -55,7 +55,7 @@ def _open(state: GuestState, model: ModelHandle, compiled: Constraint | None) ->
         surroundings.tenant_id,
         surroundings.services.priority,
         weighted(model.adapters),
-        surroundings.options.draft_k,
+        draft_k=surroundings.options.draft_k,
     )
     adapters = None if model.adapters is None else model.adapters.take()
     handle = SessionHandle(model.model, sequence, hold=model.hold, adapters=adapters)

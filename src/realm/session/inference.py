@@ -65,7 +65,7 @@ class InferenceSession:
         self._token_ids: list[int] = []
         self._logprobs: list[TokenLogprobs] = []
         self.finish_reason = ""
-        self.sequence = engine.open(model, owner, priority, adapters, options.draft_k)
+        self.sequence = engine.open(model, owner, priority, adapters, draft_k=options.draft_k)
         self._open = True
         try:
             engine.append(self.sequence, prompt_token_ids)

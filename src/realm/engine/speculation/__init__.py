@@ -13,6 +13,7 @@ from realm.engine.speculation.draft import (
     match_grades,
     probability_grade,
 )
+from realm.engine.speculation.gate import DraftGate
 from realm.engine.speculation.history import TenantHistory
 from realm.engine.speculation.metrics import SourceCounts, SpeculationCounter, SpeculationMetrics
 from realm.engine.speculation.plan import DraftCandidate, DraftLimits, plan_drafts
@@ -28,6 +29,7 @@ __all__ = [
     "Calibration",
     "Draft",
     "DraftCandidate",
+    "DraftGate",
     "DraftLimits",
     "Match",
     "RowCost",

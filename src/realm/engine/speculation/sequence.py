@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from realm.engine.speculation.draft import Draft, count_accepted
+from realm.engine.speculation.draft import Draft, Source, count_accepted
+from realm.engine.speculation.gate import DraftGate
 from realm.engine.speculation.suffix import SuffixDraft
 from realm.engine.speculation.tenant import TenantSpeculation
 from realm.engine.speculation.token_index import MATCH_TOKENS
@@ -55,10 +56,21 @@ class SequenceSpeculation:
         known = min(len(draft), len(sampled))
         right = count_accepted(draft.token_ids[:known], tuple(sampled))
         self._tenant.calibration.observe(draft, right, known)
+        if draft.source is Source.MODEL:
+            self._tenant.gate.observe(right, known)
         accepted = min(right, verified)
         if verified:
             self._tenant.counter.count(draft.source, verified, accepted)
         return accepted
+
+    @property
+    def gate(self) -> DraftGate:
+        """What the tenant knows of drafts of a model."""
+        return self._tenant.gate
+
+    def model_chance(self, grade: int) -> float:
+        """That a draft model's token of this grade is accepted; see `Calibration.chance`."""
+        return self._tenant.calibration.chance(Source.MODEL, grade)
 
     def survivals(self, draft: Draft) -> tuple[float, ...]:
         """What `plan_drafts` takes: see `Calibration.survivals`."""
