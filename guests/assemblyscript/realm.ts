@@ -28,6 +28,8 @@ export const PARSE_SPECIAL: u32 = 2;
 
 @external("env", "realm_store_model")
 export declare function realm_store_model(gguf_ptr: usize, gguf_len: usize, model_id: i32): i32;
+@external("env", "realm_store_draft_model")
+export declare function realm_store_draft_model(gguf_ptr: usize, gguf_len: usize, draft_model_id: i32): i32;
 @external("env", "realm_host_load_model_by_name")
 export declare function realm_host_load_model_by_name(name_ptr: usize, name_len: usize): i32;
 @external("env", "realm_remove_model")

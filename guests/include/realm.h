@@ -72,9 +72,11 @@ _Static_assert(sizeof(realm_sample_params) == 40, "contract");
 #define REALM_IMPORT(name) __attribute__((import_module("env"), import_name(#name))) int32_t name
 
 /* Models. realm_store_model takes the bytes of a GGUF file; model_id 0 leaves the handle to the host, another is a
- * number of the guest's own that is free. realm_get_tensor writes f32, and out_max_len counts them; a tenant must
+ * number of the guest's own that is free. realm_store_draft_model does the same with a model that drafts for the
+ * tenant's sessions from then on. realm_get_tensor writes f32, and out_max_len counts them; a tenant must
  * be granted it. */
 REALM_IMPORT(realm_store_model)(const uint8_t* gguf_ptr, size_t gguf_len, int32_t model_id);
+REALM_IMPORT(realm_store_draft_model)(const uint8_t* gguf_ptr, size_t gguf_len, int32_t draft_model_id);
 REALM_IMPORT(realm_host_load_model_by_name)(const char* name_ptr, size_t name_len);
 REALM_IMPORT(realm_remove_model)(int32_t model_id);
 REALM_IMPORT(realm_set_lora_adapter)(int32_t model_id, const char* adapter_id_ptr, size_t adapter_id_len);

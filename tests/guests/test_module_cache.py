@@ -9,7 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from realm.runtime.module_cache import ModuleCache, default_module_directory
+from realm.errors import ConfigError
+from realm.runtime.module_cache import (
+    ModuleCache,
+    default_module_cache,
+    default_module_directory,
+)
 from realm.runtime.program import GuestHost, default_program
 
 from .conftest import SMALL
@@ -218,3 +223,23 @@ def test_code_of_another_engine_is_compiled_again(cache):
 def test_the_folder_stands_under_the_home_that_is_set(monkeypatch, tmp_path):
     monkeypatch.setenv("REALM_HOME", str(tmp_path))
     assert default_module_directory() == tmp_path / "modules"
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("REALM_HOME", "~nobody-of-this-name/realm")
+    with pytest.raises(ConfigError, match=r"nobody-of-this-name.*REALM_HOME"):
+        default_module_directory()
+    assert default_module_cache() is None
+    assert "are not kept" in caplog.text
+    monkeypatch.delenv("REALM_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    with pytest.raises(ConfigError, match="home"):
+        default_module_directory()
+    monkeypatch.setenv("REALM_HOME", "~/realm")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_module_cache().directory == tmp_path / "realm" / "modules"
+    monkeypatch.setenv("REALM_HOME", str(tmp_path / ("a" * 5000)))
+    too_long = default_module_cache()
+    too_long.store("name", b"code")
+    assert too_long.load("name") is None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from realm.errors import GuestCompileError, GuestContractError, GuestLimitError
+from realm.errors import GuestCompileError, GuestContractError, GuestError, GuestLimitError
 from realm.runtime.program import GuestHost
 
 from .conftest import SMALL
@@ -99,3 +100,15 @@ def test_a_program_larger_than_its_limit_is_not_looked_at():
     with pytest.raises(GuestLimitError, match="1000 are allowed"):
         host.compile(SLOW)
     assert host._compiler is None
+
+
+def test_a_compiler_that_cannot_be_started_says_nothing_of_the_program(monkeypatch):
+    host = GuestHost(SMALL)
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/nowhere/python")
+        for _ in range(SMALL.compile_workers + 1):
+            with pytest.raises(GuestError, match="cannot be started") as caught:
+                host.compile(HONEST)
+            assert caught.type is GuestError
+    host._compiler = None
+    refused_for_its_exports(host)

@@ -145,6 +145,20 @@ def test_unload_waits_for_the_last_use(tmp_path: Path) -> None:
         assert manager.unload("a").done()
 
 
+def test_who_cancels_an_unload_troubles_nobody(tmp_path: Path) -> None:
+    with LoRAManager(1 << 20) as manager:
+        manager.add_base(BASE, f.base(), Box)
+        manager.load("a", write(tmp_path, "a"))
+        use = manager.request("a", BASE)
+        cancelled = manager.unload("a")
+        manager.load("a", write(tmp_path, "a"))
+        other = manager.unload("a")
+        assert cancelled.cancel()
+        use.release()
+        assert other.done()
+        assert manager.resident_bytes == 0
+
+
 def test_a_cold_adapter_holds_up_nobody(tmp_path: Path, one_size: int) -> None:
     pack = HeldPack()
     with LoRAManager(4 * one_size) as manager:

@@ -1,11 +1,18 @@
 """The registry: copies, names that share a content, and an index that stays whole."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 from attacks.adapters import files as f
 
-from realm.errors import AdapterError, AdapterFormatError, AdapterNotFoundError
+from realm.errors import (
+    AdapterError,
+    AdapterFormatError,
+    AdapterNotFoundError,
+    AdapterOpenError,
+)
 from realm.lora import load_adapter
 from realm.lora.registry import AdapterRegistry
 
@@ -91,3 +98,48 @@ def test_an_index_cannot_lead_out(registry: AdapterRegistry, tmp_path: Path) -> 
     index.write_text(index.read_text().replace('"contents/', '"../../contents/'))
     with pytest.raises(AdapterError, match="outside"):
         registry.resolve("a")
+
+
+@pytest.mark.parametrize("digest", ["../../kept", "{kept}", "", "ab" * 31, "AB" * 32, 7])
+def test_an_index_cannot_delete_other_folders(
+    registry: AdapterRegistry, tmp_path: Path, digest: object
+) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    registry.add("a", write(tmp_path / "a"), f.base())
+    index = registry.directory / "index.json"
+    document = json.loads(index.read_text())
+    document["adapters"][0]["digest"] = (
+        digest.format(kept=kept) if isinstance(digest, str) else digest
+    )
+    index.write_text(json.dumps(document))
+    for change in (
+        lambda: registry.remove("a"),
+        lambda: registry.add("a", write(tmp_path / "b", 2), f.base()),
+    ):
+        with pytest.raises(AdapterError, match="index"):
+            change()
+    assert kept.is_dir()
+
+
+def test_an_index_that_is_nested_without_end(registry: AdapterRegistry) -> None:
+    registry.directory.mkdir()
+    (registry.directory / "index.json").write_text("[" * 100_000)
+    with pytest.raises(AdapterError, match="index"):
+        registry.list()
+
+
+def test_paths_that_no_one_can_follow(
+    registry: AdapterRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AdapterOpenError, match="nobody-of-this-name"):
+        registry.resolve("~nobody-of-this-name/adapter")
+    with pytest.raises(AdapterOpenError, match="nobody-of-this-name"):
+        AdapterRegistry(Path("~nobody-of-this-name/adapters"))
+    with pytest.raises(AdapterOpenError, match="too long"):
+        registry.resolve("a" * 5000)
+    monkeypatch.delenv("REALM_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    with pytest.raises(AdapterOpenError, match="home"):
+        AdapterRegistry()

@@ -28,6 +28,7 @@ from realm.runtime.limits import GuestLimits, TenantLimits
 from realm.runtime.request_constraint import RequestConstraint
 from realm.runtime.services import TenantServices
 from realm.runtime.state_store import MemoryStateStore
+from realm.runtime.tenant_drafts import TenantDrafts
 from realm.runtime.workers import Work
 from realm.session import InferenceSession
 from realm.session.constraint import ConstraintCompiler
@@ -264,6 +265,7 @@ def make_services(account: TenantAccount | None = None, **changes) -> TenantServ
         workers=InlineWorkers(),
         tool_workers=InlineWorkers(),
         tools={},
+        drafts=TenantDrafts(),
     )
     return replace(services, **changes)
 

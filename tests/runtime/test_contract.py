@@ -120,7 +120,6 @@ def test_the_same_import_twice_links(compile_wat):
 @pytest.mark.parametrize(
     ("declaration", "words"),
     [
-        ('(import "env" "realm_store_draft_model" (func))', "not offered by this version"),
         ('(import "env" "realm_get_tensors" (func))', "not offered by this version"),
         ('(import "wasi_snapshot_preview1" "fd_write" (func))', "only module 'env'"),
         ('(import "env" "realm_log" (memory 1))', "memory cannot be imported"),

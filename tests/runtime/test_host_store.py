@@ -61,6 +61,19 @@ def test_bytes_that_are_no_model_are_given_back():
     assert call.bench.state.models.values() == []
 
 
+def test_lower_limits_do_not_keep_what_is_given_back():
+    call = Caller()
+    guest_models = call.bench.state.surroundings.services.guest_models
+    model = store(call)
+    store(call)
+    call.bench.account.limits = TenantLimits(model_bytes=1)
+    assert call("remove_model", model) == 0
+    assert store(call, data=b"GGUF") == -ErrorCode.LIMIT
+    call.bench.state.close()
+    assert guest_models.held == []
+    assert call.bench.account.model_bytes == 0
+
+
 def test_stored_bytes_are_bounded_before_they_are_copied():
     call = Caller(tenant_limits=TenantLimits(model_bytes=10))
     assert store(call, data=b"GGUF567") == 1

@@ -17,7 +17,6 @@ from realm.errors import (
     ConfigError,
     GuestCompileError,
     GuestContractError,
-    NotSupportedError,
     RequestError,
 )
 from realm.runtime import GuestLimits, HostLimits, RuntimeManager
@@ -125,11 +124,7 @@ def test_models_are_shared_and_named(runtime, tenant, model_path, tmp_path):
         runtime.get_or_create_runtime_with_model("tenant-a", ModelConfig(different, "tiny"))
 
 
-def test_what_is_not_offered_is_said(runtime, model_path):
-    with pytest.raises(NotSupportedError, match="speculative"):
-        runtime.get_or_create_runtime_with_model(
-            "tenant-a", ModelConfig(model_path, draft_model_path=model_path)
-        )
+def test_a_tenant_has_a_name(runtime, model_path):
     with pytest.raises(ConfigError, match="tenant_id"):
         runtime.get_or_create_runtime_with_model("", ModelConfig(model_path))
 

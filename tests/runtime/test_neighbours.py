@@ -116,7 +116,7 @@ def test_a_step_that_fails_ends_its_requests_not_the_loop(speak, fault):
 
 def test_a_request_that_cannot_start_is_told(speak):
     tenant = speak(b"abc")
-    tenant.stage.engine.open = lambda *_: 1 // 0
+    tenant.stage.engine.open = lambda *_, **__: 1 // 0
     with pytest.raises(RequestError, match="ZeroDivisionError"):
         tenant.generate("x", direct=True)
     with pytest.raises(GuestError, match="REALM_E_INTERNAL"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from realm.config import EngineConfig, ModelConfig
-from realm.errors import AdapterError, AdapterNotFoundError, ConfigError
+from realm.errors import AdapterError, AdapterNotFoundError, ConfigError, RequestError
 from realm.runtime import RuntimeManager
 from tiny_adapter import write_adapter
 from tiny_model import TinyModel
@@ -106,6 +108,43 @@ def test_what_does_not_fit_fails_the_request_alone(manager, model_path, tmp_path
     with pytest.raises(ConfigError, match="finite"):
         ids(tenant, adapters=[("late", float("nan"))])
     assert ids(tenant) == plain
+
+
+@pytest.mark.parametrize(
+    ("adapters", "words"),
+    [
+        (7, "not 7"),
+        (b"voice", "not b'voice'"),
+        ({"voice": 1.0}, "not {'voice': 1.0}"),
+        ([7], "not 7"),
+        ([()], r"not \(\)"),
+        ([("voice",)], r"not \('voice',\)"),
+        ([("voice", 1.0, 2.0)], "not .'voice', 1.0, 2.0"),
+        ([(1.0, "voice")], "not .1.0, 'voice'"),
+        ([("voice", "1")], "'voice': the weight must be a number, not '1'"),
+        ([("voice", None)], "'voice': the weight must be a number, not None"),
+        ([("voice", True)], "'voice': the weight must be a number, not True"),
+        ([("voice", 1j)], "'voice': the weight must be a number, not 1j"),
+        (["voice", ["voice", []]], r"'voice': the weight must be a number, not \[\]"),
+    ],
+)
+def test_what_is_no_name_with_a_weight_is_told(manager, model_path, tmp_path, adapters, words):
+    manager.lora.load("voice", write_adapter(tmp_path / "one", 1), "a")
+    tenant = tenant_of(manager, model_path)
+    with pytest.raises(RequestError, match=words):
+        tenant.generate(**OPTIONS, adapters=adapters)
+    (status,) = manager.lora.list("a")
+    assert (status.user_count, status.waiting_count) == (0, 0)
+
+
+def test_weights_of_every_kind_of_number(manager, model_path, tmp_path):
+    manager.lora.load("voice", write_adapter(tmp_path / "one", 1), "a")
+    tenant = tenant_of(manager, model_path)
+    expected = ids(tenant, adapters="voice")
+    for one in (1, np.float32(1), Fraction(1)):
+        assert ids(tenant, adapters=[["voice", one]]) == expected
+    with pytest.raises(ConfigError, match="finite"):
+        tenant.generate(**OPTIONS, adapters=[("voice", 10**400)])
 
 
 def test_logits_by_name(manager, model_path, tmp_path):

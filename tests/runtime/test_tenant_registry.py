@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,29 @@ def test_a_manager_finds_its_tenants_again(path, tmp_path):
         again = manager.get_or_create_runtime_with_model("one", known)
         assert again.generate("Hello", max_tokens=4, temperature=0.0).text == text
         assert manager._engine._ledger.weights["one"] == 3.0
+
+
+def open_files(path):
+    links = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return [link for link in links if str(path) in str(link.readlink())]
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("CREATE TABLE other (a); CREATE INDEX program ON other (a)", ConfigError),
+        ("INSERT INTO tenant VALUES ('tenant', '3', NULL, NULL, '[]')", StateStoreError),
+    ],
+)
+def test_a_manager_that_cannot_begin_leaves_nothing_open(path, statement, error):
+    if error is StateStoreError:
+        TenantRegistry(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(statement)
+    connection.close()
+    before = set(threading.enumerate())
+    with pytest.raises(error) as caught:  # it keeps the frames, and they what they hold
+        RuntimeManager(EngineConfig(threads=1), state_path=path)
+    assert open_files(path) == []
+    assert set(threading.enumerate()) <= before
+    del caught

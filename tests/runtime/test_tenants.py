@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Callable
 
@@ -236,9 +237,10 @@ def test_a_tools_words_reach_its_own_program_alone(open_manager, tenant_of, call
     told = tenant_of(manager, "a", program=caller, tools={"name": Tool(refuse)})
     with pytest.raises(ToolError, match="only a may read this"):
         told.generate("x")
-    untold = tenant_of(manager, "b", program=caller, tools={"name": Tool(break_down)})
-    with pytest.raises(ToolError, match=r"^tool 'name' failed$"):
-        untold.generate("x")
+    for broken in (break_down, lambda _: sys.exit("nobody may read this")):
+        untold = tenant_of(manager, "b", program=caller, tools={"name": Tool(broken)})
+        with pytest.raises(ToolError, match=r"^tool 'name' failed$"):
+            untold.generate("x")
     with pytest.raises(GuestError, match="REALM_E_NOT_FOUND"):
         tenant_of(manager, "c", program=caller).generate("x")
 

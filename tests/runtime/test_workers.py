@@ -88,3 +88,61 @@ def test_closed_workers_do_nothing_more():
     workers.close()
     work = workers.submit("a", lambda: 1, lambda: None)
     assert not work.is_done
+
+
+def raise_it(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+def test_work_does_not_end_its_thread(workers, error, caplog):
+    for _ in range(3):
+        work = finish(workers.submit, "a", lambda: raise_it(error))
+        with pytest.raises(RuntimeError, match=type(error).__name__):
+            work.take()
+    assert finish(workers.submit, "a", lambda: "alive").take() == "alive"
+    assert "tried to end its thread" in caplog.text
+
+
+@pytest.mark.parametrize("error", [ValueError("told"), SystemExit(1)])
+def test_what_follows_on_work_does_not_end_its_thread(workers, error, caplog):
+    for _ in range(3):
+        workers.submit("a", lambda: None, lambda: raise_it(error))
+        begun, gate = threading.Event(), threading.Event()
+
+        def slow(begun=begun, gate=gate):
+            begun.set()
+            return gate.wait(10)
+
+        late = workers.submit("a", slow, lambda: None, lambda _: raise_it(error))
+        assert begun.wait(10)
+        late.abandon()
+        gate.set()
+    assert finish(workers.submit, "a", lambda: "alive").take() == "alive"
+    assert caplog.text.count("what follows on a work failed") == 6
+
+
+def test_waiting_for_an_owner(workers):
+    begun, gate, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        gate.wait(10)
+
+    workers.submit("a", slow, lambda: None)
+    behind = workers.submit("a", lambda: "done", lambda: None)
+    assert begun.wait(10)
+    workers.wait_for("b")
+
+    def wait():
+        workers.wait_for("a")
+        ended.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    assert not ended.is_set()
+    gate.set()
+    waiter.join(10)
+    assert ended.is_set() and behind.is_done
+    workers.close()
+    workers.wait_for("a")

@@ -25,7 +25,7 @@ from realm.config import EngineConfig, ModelConfig
 from realm.errors import ConfigError, GuestCompileError
 from realm.runtime import GenerationResult, GuestLimits, HostLimits
 from realm.runtime.component_contract import is_component
-from realm.runtime.module_cache import ModuleCache, default_module_directory
+from realm.runtime.module_cache import default_module_cache
 from realm.runtime.program import GuestHost
 from realm.runtime.program_report import ProgramReport, report_program
 
@@ -143,9 +143,8 @@ def _check(arguments: argparse.Namespace, context: Context) -> int:
 
 def _host() -> GuestHost:
     """A pool for nobody: programs are compiled for the limits that a runtime has of itself."""
-    cache = ModuleCache(default_module_directory())
     limits = HostLimits(guest_count=_CHECK_GUESTS, components=_CHECK_GUESTS)
-    return GuestHost(limits, cache=cache)
+    return GuestHost(limits, cache=default_module_cache())
 
 
 def _read(path: Path) -> bytes:

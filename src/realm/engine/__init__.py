@@ -3,5 +3,6 @@
 from realm.engine.engine import Engine
 from realm.engine.layers import LayerRows
 from realm.engine.output import StepOutput, TokenLogprobs
+from realm.engine.speculation import SpeculationMetrics
 
-__all__ = ["Engine", "LayerRows", "StepOutput", "TokenLogprobs"]
+__all__ = ["Engine", "LayerRows", "SpeculationMetrics", "StepOutput", "TokenLogprobs"]

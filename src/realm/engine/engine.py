@@ -216,6 +216,8 @@ class Engine:
         state.remove(found)
         if found.drafter is not None:
             found.drafter.forget(sequence)
+            if not found.drafter.is_wanted:
+                state.drop_unwanted_drafters()
         if found.speculation is not None:
             lead, output = found.tokens[: found.prompt_count], found.tokens[found.prompt_count :]
             scope = prefix_scope(state.model.content_hash, found)
@@ -229,7 +231,7 @@ class Engine:
     def forget_model(self, model: StoredModel) -> bool:
         """Free the caches of a model that nobody needs any more; False while it has sequences.
 
-        Those for which it drafts count too.
+        What it needs as a draft goes with the last sequence for which it drafts.
         """
         state = self._states.get(model.content_hash)
         if state is not None and state.sequences:
@@ -237,9 +239,10 @@ class Engine:
         for other in self._states.values():
             drafter = other.drafters.get(model.content_hash)
             if drafter is not None:
-                if any(each.drafter is drafter for each in other.sequences.values()):
+                drafter.is_wanted = False
+                other.drop_unwanted_drafters()
+                if model.content_hash in other.drafters:
                     return False
-                del other.drafters[model.content_hash]
         self._states.pop(model.content_hash, None)
         return True
 
@@ -252,8 +255,14 @@ class Engine:
             state.cache.forget_prefixes(owner)
         self._speculation.forget_owner(owner)
 
+    def forget_owner(self, owner: str) -> None:
+        """Know nothing of an owner that is gone for good; it has no open sequence."""
+        self.forget_texts(owner)
+        self._speculation.forget_counts(owner)
+        self._ledger.set_weight(owner, 1.0)
+
     def speculation_metrics(self, owner: str | None = None) -> SpeculationMetrics:
-        """What became of this owner's drafts, or of everyone's."""
+        """What became of this owner's drafts, or of everyone's. Any thread may ask."""
         return self._speculation.metrics(owner)
 
     def step(self) -> list[StepOutput]:

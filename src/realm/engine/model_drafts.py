@@ -66,7 +66,8 @@ class ModelDrafts:
 
     context_length: most tokens of a sequence. cache_bytes: of the draft's cache. clock: seconds.
     seconds: of one step of the draft, by now; 0 before the first. is_alive: False after it failed;
-    it then drafts no more, and its sequences go on without it.
+    it then drafts no more, and its sequences go on without it. is_wanted: False when no further
+    sequence will have it.
     """
 
     def __init__(  # noqa: PLR0917
@@ -86,6 +87,7 @@ class ModelDrafts:
         self._relative_cost = model.bytes_per_token / target.bytes_per_token
         self.seconds = 0.0
         self.is_alive = True
+        self.is_wanted = True
         self._draft = draft
         self._team = team
         self._clock = clock

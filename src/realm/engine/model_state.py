@@ -155,6 +155,13 @@ class ModelState:
         self.cache.drop(sequence)
         self._is_stalled = False
 
+    def drop_unwanted_drafters(self) -> None:
+        """Frees the caches of drafts that no sequence has and none will have."""
+        used = {each.drafter for each in self.sequences.values()}
+        self.drafters = {
+            name: each for name, each in self.drafters.items() if each.is_wanted or each in used
+        }
+
     def computed(self, sequence: Sequence, count: int, prompt_price: float = 1.0) -> None:
         """The next `count` of its tokens are in the cache now. prompt_price: of a prompt row."""
         begin = sequence.computed

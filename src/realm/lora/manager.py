@@ -219,7 +219,8 @@ class LoRAManager:
                 error = type(refusal.error)(*refusal.error.args)
                 refusal.use.ready.set_exception(error)
         for done in left:
-            done.set_result(None)
+            with contextlib.suppress(InvalidStateError):  # its holder no longer waits
+                done.set_result(None)
 
     def _any_exists(self, versions: builtins.list[Version]) -> bool:
         return any(self._ledger.exists(version) for version in versions)

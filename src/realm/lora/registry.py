@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from realm.lora.peft_folder import CONFIG_FILE, WEIGHTS_FILE
 _VERSION = 1
 _GGUF_FILE = "adapter.gguf"
 _LONGEST_NAME = 200
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +51,22 @@ class AdapterRecord:
 
 
 def default_adapter_directory() -> Path:
-    """`$REALM_HOME/adapters`, or `~/.cache/realm/adapters` where REALM_HOME is not set."""
+    """`$REALM_HOME/adapters`, or `~/.cache/realm/adapters` where REALM_HOME is not set.
+
+    Raises AdapterOpenError where there is no home either.
+    """
     home = os.environ.get("REALM_HOME")
-    return (Path(home) if home else Path.home() / ".cache" / "realm") / "adapters"
+    return (Path(home) if home else _expand_user(Path("~/.cache/realm"))) / "adapters"
 
 
 class AdapterRegistry:
     """Adapters in one folder. Made at the first `add`."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        """directory: `default_adapter_directory()` when left out."""
-        self.directory = (directory or default_adapter_directory()).expanduser().absolute()
+        """directory: `default_adapter_directory()` when left out. Raises AdapterOpenError for one
+        of a user that there is not.
+        """
+        self.directory = _expand_user(directory or default_adapter_directory()).absolute()
         self._index = self.directory / "index.json"
 
     def add(self, name: str, path: Path, base: AdapterBase) -> AdapterRecord:
@@ -106,14 +113,18 @@ class AdapterRegistry:
     def resolve(self, name_or_path: str | Path) -> Path:
         """Where `load_adapter` finds it: a name of the registry, else a path that is there.
 
-        Raises AdapterNotFoundError.
+        Raises AdapterNotFoundError, AdapterOpenError for a path that cannot be looked at.
         """
         record = self._read().get(str(name_or_path))
         if record is not None:
             return self.directory / record.file
-        path = Path(name_or_path).expanduser()
-        if path.exists():
-            return path
+        path = _expand_user(Path(name_or_path))
+        try:
+            if path.exists():
+                return path
+        except OSError as reason:
+            text = f"no adapter {str(name_or_path)!r}: {reason.strerror}"
+            raise AdapterOpenError(text) from reason
         raise AdapterNotFoundError(f"no adapter {str(name_or_path)!r}: neither a name nor a path")
 
     def remove(self, name: str) -> AdapterRecord:
@@ -172,9 +183,12 @@ class AdapterRegistry:
             ]
             if any(Path(r.file).is_absolute() or ".." in Path(r.file).parts for r in records):
                 raise ValueError("a file lies outside of the folder")
+            # A digest names the folder that goes with its last name.
+            if not all(_DIGEST.fullmatch(record.digest) for record in records):
+                raise ValueError("a digest is not 64 hexadecimal digits")
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError, KeyError) as reason:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as reason:
             raise AdapterError(f"the index {self._index} cannot be read: {reason}") from reason
         return {record.name: record for record in records}
 
@@ -199,3 +213,10 @@ def _copy_files(path: Path, work: Path) -> Path:
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(path / name, work / name, follow_symlinks=False)
     return work
+
+
+def _expand_user(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as reason:  # no such user, or no home
+        raise AdapterOpenError(f"{str(path)!r}: {reason}") from None

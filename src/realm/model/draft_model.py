@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from realm.errors import DraftMismatchError
 from realm.model.stored import StoredModel
 
-MAPPING_KEY = "realm.draft.token_ids"
+TOKEN_IDS_KEY = "realm.draft.token_ids"  # noqa: S105 - of a vocabulary
 VOCABULARY_KEY = "realm.draft.vocabulary"
 OTHER_TOKEN = -1
 _TOKENS_KEY = "tokenizer.ggml.tokens"
+_DIGESTS: WeakKeyDictionary[StoredModel, str] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +53,12 @@ class DraftModel:
 
 def vocabulary_digest(model: StoredModel) -> str:
     """What two models with the same tokens share: SHA-256 of the tokens in order, hexadecimal."""
+    if model not in _DIGESTS:
+        _DIGESTS[model] = _digest(model)
+    return _DIGESTS[model]
+
+
+def _digest(model: StoredModel) -> str:
     tokens = model.metadata.get(_TOKENS_KEY)
     if not isinstance(tokens, Sequence):
         raise DraftMismatchError(f"{model.name}: the file has no {_TOKENS_KEY}")
@@ -61,7 +69,7 @@ def vocabulary_digest(model: StoredModel) -> str:
 def match_draft(target: StoredModel, draft: StoredModel) -> DraftModel:
     """The draft, ready for the target. Raises DraftMismatchError that says what does not fit."""
     size = target.hyperparameters.vocabulary_size
-    if MAPPING_KEY not in draft.metadata:
+    if TOKEN_IDS_KEY not in draft.metadata:
         other = draft.hyperparameters.vocabulary_size
         if other != size:
             raise DraftMismatchError(
@@ -76,7 +84,7 @@ def match_draft(target: StoredModel, draft: StoredModel) -> DraftModel:
     others = np.flatnonzero(to_target == OTHER_TOKEN)
     if len(others) != 1:
         raise DraftMismatchError(
-            f"{draft.name}: {MAPPING_KEY} has {len(others)} tokens for all others, not one"
+            f"{draft.name}: {TOKEN_IDS_KEY} has {len(others)} tokens for all others, not one"
         )
     from_target = np.full(size, others[0], np.int32)
     known = np.flatnonzero(to_target != OTHER_TOKEN)
@@ -87,16 +95,16 @@ def match_draft(target: StoredModel, draft: StoredModel) -> DraftModel:
 def _read_token_ids(draft: StoredModel, target_size: int) -> NDArray[np.int32]:
     count = draft.hyperparameters.vocabulary_size
     try:
-        ids = np.asarray(draft.metadata[MAPPING_KEY], np.int64)
+        ids = np.asarray(draft.metadata[TOKEN_IDS_KEY], np.int64)
     except (TypeError, ValueError, OverflowError):
-        raise DraftMismatchError(f"{draft.name}: {MAPPING_KEY} is no list of tokens") from None
+        raise DraftMismatchError(f"{draft.name}: {TOKEN_IDS_KEY} is no list of tokens") from None
     if ids.shape != (count,):
-        raise DraftMismatchError(f"{draft.name}: {MAPPING_KEY} does not have {count} entries")
+        raise DraftMismatchError(f"{draft.name}: {TOKEN_IDS_KEY} does not have {count} entries")
     wrong = np.flatnonzero((ids < OTHER_TOKEN) | (ids >= target_size))
     if wrong.size:
         at = int(wrong[0])
-        raise DraftMismatchError(f"{draft.name}: {MAPPING_KEY}[{at}] is {ids[at]}, no token")
+        raise DraftMismatchError(f"{draft.name}: {TOKEN_IDS_KEY}[{at}] is {ids[at]}, no token")
     known = ids[ids != OTHER_TOKEN]
     if len(np.unique(known)) != len(known):
-        raise DraftMismatchError(f"{draft.name}: {MAPPING_KEY} names a token twice")
+        raise DraftMismatchError(f"{draft.name}: {TOKEN_IDS_KEY} names a token twice")
     return ids.astype(np.int32)

@@ -5,8 +5,9 @@ Written on the engine thread alone; any thread may read a snapshot. Reads no clo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
+from realm.engine import SpeculationMetrics
 from realm.errors import CancelledError, GuestLimitError, GuestTrapError, RealmError
 from realm.runtime.contract import ErrorCode
 from realm.runtime.host_call import HostCallError
@@ -21,7 +22,8 @@ class TenantMetrics:
 
     requests: that have ended, with those that failed, of these those whose program trapped or
     reached a limit, and those that were cancelled. guest_seconds: programs and their host calls.
-    live_guests, queued_requests, memory_bytes, cache_bytes, model_bytes: now.
+    live_guests, queued_requests, memory_bytes, cache_bytes, model_bytes: now. speculation: what
+    became of its drafts.
     """
 
     requests: int = 0
@@ -38,14 +40,19 @@ class TenantMetrics:
     cache_bytes: int = 0
     cache_pages: int = 0
     model_bytes: int = 0
+    speculation: SpeculationMetrics = field(default_factory=SpeculationMetrics)
 
 
 class TenantAccount:
-    """The counters of one tenant, and its limits as they stand."""
+    """The counters of one tenant, and its limits as they stand.
+
+    is_removed: no request of the tenant begins any more; set once, by any thread.
+    """
 
     def __init__(self, tenant_id: str, limits: TenantLimits) -> None:
         self.tenant_id = tenant_id
         self.limits = limits
+        self.is_removed = False
         self.turns = TurnBudget()
         self.requests = 0
         self.failures = 0
@@ -89,7 +96,7 @@ class TenantAccount:
 
     def take_model_bytes(self, count: int) -> None:
         """Bytes of stored models, negative when they go. Raises HostCallError(LIMIT)."""
-        if self.model_bytes + count > self.limits.model_bytes:
+        if count > 0 and self.model_bytes + count > self.limits.model_bytes:
             raise HostCallError(
                 ErrorCode.LIMIT,
                 f"more than {self.limits.model_bytes} bytes of stored models for this tenant",
@@ -115,9 +122,10 @@ class TenantAccount:
         self.traps += isinstance(error, GuestTrapError)
         self.limits_reached += isinstance(error, GuestLimitError)
 
-    def metrics(self) -> TenantMetrics:
-        """A snapshot."""
-        return TenantMetrics(**{each.name: getattr(self, each.name) for each in _FIGURES})
+    def metrics(self, speculation: SpeculationMetrics) -> TenantMetrics:
+        """A snapshot. speculation: what the engine knows of the tenant's drafts."""
+        figures = {name: getattr(self, name) for name in _FIGURES}
+        return TenantMetrics(speculation=speculation, **figures)
 
 
-_FIGURES = fields(TenantMetrics)
+_FIGURES = [each.name for each in fields(TenantMetrics) if each.name != "speculation"]

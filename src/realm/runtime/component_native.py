@@ -38,10 +38,6 @@ class _Item(ctypes.Structure):
     _fields_ = (("kind", c_uint8), ("of", c_void_p), ("rest", c_void_p))
 
 
-class _Function(ctypes.Structure):
-    _fields_ = (("words", c_uint64 * 4),)
-
-
 # environment, context, type, arguments, their count, results, their count -> an error or 0
 HostCall = ctypes.CFUNCTYPE(
     c_size_t, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t

@@ -95,6 +95,7 @@ def _function(name: str, parameters: str = "") -> HostFunction:
 # A parameter without a kind is a pointer when its name ends so, else a length.
 HOST_FUNCTIONS: tuple[HostFunction, ...] = (
     _function("realm_store_model", "gguf_ptr gguf_len model_id:i32"),
+    _function("realm_store_draft_model", "gguf_ptr gguf_len draft_model_id:i32"),
     _function("realm_host_load_model_by_name", "name_ptr name_len"),
     _function("realm_remove_model", "model_id:i32"),
     _function("realm_set_lora_adapter", "model_id:i32 adapter_id_ptr adapter_id_len"),

@@ -50,8 +50,14 @@ class GuestModels:
         self._descriptors: dict[StoredModel, int] = {}
 
     def store(self, parts: Sequence[bytes]) -> HostedModel:
-        """The model of a GGUF given in parts. Raises GGUFError, ModelError, TokenizerError."""
-        descriptor, name = tempfile.mkstemp(prefix="realm-model-")
+        """The model of a GGUF given in parts. Raises GGUFError, ModelError, TokenizerError.
+
+        ModelError also where the machine has no room for the bytes.
+        """
+        try:
+            descriptor, name = tempfile.mkstemp(prefix="realm-model-")
+        except OSError as error:
+            raise _not_kept(error) from error
         path = f"/dev/fd/{descriptor}"
         stored: StoredModel | None = None
         try:
@@ -61,6 +67,8 @@ class GuestModels:
             stored = self._storage.hold(path, _NAME)
         except (GGUFError, ModelError) as error:
             raise type(error)(str(error).replace(path, "the stored model")) from None
+        except OSError as error:
+            raise _not_kept(error) from error
         finally:
             if stored is None or str(stored.path) != path:
                 os.close(descriptor)
@@ -78,6 +86,11 @@ class GuestModels:
         if descriptor is not None:
             os.close(descriptor)
         self._on_gone(model.stored)
+
+
+def _not_kept(error: OSError) -> ModelError:
+    # Where it was to lie is not for the program to know.
+    return ModelError(f"the stored model cannot be kept: {error.strerror}")
 
 
 def _write(descriptor: int, part: bytes) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
+from numbers import Real
 from typing import TYPE_CHECKING
 
-from realm.errors import ConfigError
+from realm.errors import ConfigError, RequestError
 from realm.model import PackedAdapter, WeightedAdapter
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from realm.runtime.hosted_model import HostedModel
 
 AdapterNames = str | Sequence[str | tuple[str, float]]
+_SHOWN_CHARACTERS = 100
 
 
 class HeldAdapters:
@@ -70,25 +72,53 @@ def hold_adapters(
     """What the names mean now to this tenant, on the model of this content; None for no names.
 
     names: one name, or several in the order in which they are added, each with a weight or 1.
-    Raises AdapterNotFoundError, ConfigError; then nothing is held.
+    Raises AdapterNotFoundError, ConfigError, RequestError for what is no name with a weight; then
+    nothing is held.
     """
-    pairs = [names] if isinstance(names, str) else list(names)
+    pairs = [_read_pair(each) for each in _read_list(names)]
     if not pairs:
         return None
     uses: list[AdapterUse] = []
     weights: list[float] = []
     try:
-        for pair in pairs:
-            name, weight = (pair, 1.0) if isinstance(pair, str) else pair
-            if not isfinite(weight):
-                raise ConfigError(f"adapter {name!r}: the weight must be a finite number")
+        for name, weight in pairs:
             uses.append(manager.request(name, base, tenant_id))
-            weights.append(float(weight))
+            weights.append(weight)
     except BaseException:
         for use in uses:
             use.release()
         raise
     return HeldAdapters(uses, weights)
+
+
+def _read_list(names: object) -> Sequence[object]:
+    if isinstance(names, str):
+        return [names]
+    if not isinstance(names, Sequence) or isinstance(names, bytes):
+        raise RequestError(f"adapters: a name or a list of names, not {_shown(names)}")
+    return names
+
+
+def _read_pair(pair: object) -> tuple[str, float]:
+    if isinstance(pair, str):
+        return pair, 1.0
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
+        raise RequestError(f"adapters: a name, or a name and a weight, not {_shown(pair)}")
+    name, weight = pair
+    if not isinstance(weight, Real) or isinstance(weight, bool):
+        raise RequestError(f"adapter {name!r}: the weight must be a number, not {_shown(weight)}")
+    try:
+        number = float(weight)
+    except OverflowError:
+        number = inf
+    if not isfinite(number):
+        raise ConfigError(f"adapter {name!r}: the weight must be a finite number")
+    return name, number
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 @dataclass(frozen=True, slots=True)

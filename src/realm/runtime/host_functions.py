@@ -31,6 +31,7 @@ _TEXT_LENGTH = 1000  # characters of an error that are kept; some repeat what th
 # Each takes the state and the parameters of its row in HOST_FUNCTIONS.
 _BY_NAME: dict[str, Callable[..., Answer]] = {
     "realm_store_model": host_store.store_model,
+    "realm_store_draft_model": host_store.store_draft_model,
     "realm_host_load_model_by_name": host_models.load_model_by_name,
     "realm_remove_model": host_models.remove_model,
     "realm_set_lora_adapter": host_adapters.set_lora_adapter,

@@ -56,6 +56,7 @@ def _open(state: GuestState, model: ModelHandle, compiled: Constraint | None) ->
         surroundings.services.priority,
         weighted(model.adapters),
         draft_k=surroundings.options.draft_k,
+        draft=surroundings.services.drafts.of(model.model.stored),
     )
     adapters = None if model.adapters is None else model.adapters.take()
     handle = SessionHandle(model.model, sequence, hold=model.hold, adapters=adapters)

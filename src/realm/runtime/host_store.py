@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import numpy.typing as npt
 
 from realm.errors import RealmError
+from realm.model import DraftModel, StoredModel
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_models import ModelHold
 from realm.runtime.guest_state import GuestState
@@ -16,12 +17,35 @@ from realm.runtime.host_call import Answer, HostCallError, WaitForTurn
 from realm.runtime.host_models import read_bounded_text
 from realm.runtime.host_work import in_background
 from realm.runtime.hosted_model import HostedModel
+from realm.runtime.tenant_drafts import match_drafts
+
+# A model, and if it is a draft what it drafts for, by content hash.
+_Stored = tuple[HostedModel, "dict[str, DraftModel] | None"]
 
 _WORD_BYTES = 4
 _TURN_BYTES = 2 << 20  # copied in one turn, which takes less than a millisecond
 
 
 def store_model(state: GuestState, gguf_ptr: int, gguf_len: int, model_id: int) -> Answer:
+    return _store(state, gguf_ptr, gguf_len, model_id, None)
+
+
+def store_draft_model(
+    state: GuestState, gguf_ptr: int, gguf_len: int, draft_model_id: int
+) -> Answer:
+    targets = {each.stored for each in state.surroundings.models.values()}
+    targets |= {each.model.stored for each in state.models.values()}
+    return _store(state, gguf_ptr, gguf_len, draft_model_id, targets)
+
+
+def _store(
+    state: GuestState,
+    gguf_ptr: int,
+    gguf_len: int,
+    model_id: int,
+    targets: Collection[StoredModel] | None,
+) -> Answer:
+    """The handle of a model that the guest brings. targets: what it is to draft for, if it is."""
     services = state.surroundings.services
     state.memory.require(gguf_ptr, gguf_len)
     state.models.require_room()
@@ -36,23 +60,34 @@ def store_model(state: GuestState, gguf_ptr: int, gguf_len: int, model_id: int) 
             return WaitForTurn(copy)
         return in_background(state, store, complete, discard=forget)
 
-    def store() -> HostedModel | RealmError:
+    def store() -> _Stored | RealmError:
         try:
-            return services.guest_models.store(parts)
+            model = services.guest_models.store(parts)
         except RealmError as error:
             return error
+        if targets is None:
+            return model, None
+        try:
+            return model, match_drafts(targets, model.stored)
+        except RealmError as error:
+            services.guest_models.release(model)
+            return error
 
-    def complete(found: HostedModel | RealmError) -> int:
+    def complete(found: _Stored | RealmError) -> int:
         reserved = state.take_reserved_model()
         if isinstance(found, RealmError):
             services.account.take_model_bytes(-reserved)
             raise found
-        hold = ModelHold(_releaser(state, found, reserved))
-        return state.models.add(ModelHandle(found, hold=hold), model_id)
+        model, drafts = found
+        hold = ModelHold(_releaser(state, model, reserved))
+        number = state.models.add(ModelHandle(model, hold=hold), model_id)
+        if drafts is not None:
+            services.drafts.bring(model.stored, hold, drafts)
+        return number
 
-    def forget(found: HostedModel | RealmError) -> None:
-        if isinstance(found, HostedModel):
-            services.guest_models.release(found)
+    def forget(found: _Stored | RealmError) -> None:
+        if not isinstance(found, RealmError):
+            services.guest_models.release(found[0])
 
     return copy()
 

@@ -99,7 +99,7 @@ def _run_tool(name: str, tool: Tool, arguments: bytes) -> bytes:
         found = tool.call(arguments)
     except ToolError as error:
         raise ToolError(str(error)[:_MESSAGE_CHARACTERS]) from None
-    except Exception:
+    except BaseException:  # sys.exit() is a failure of the tool, too
         _LOGGER.exception("tool %r failed", name)
         raise ToolError(f"tool {name!r} failed") from None
     result = found.encode(errors="replace") if isinstance(found, str) else found

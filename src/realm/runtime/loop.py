@@ -20,6 +20,7 @@ from realm.runtime.run import Run
 
 if TYPE_CHECKING:
     from realm.engine import Engine, LayerRows
+    from realm.runtime.account import TenantAccount
 
 _LOGGER = logging.getLogger(__name__)
 _DEADLINE_CHECK_SECONDS = 0.25
@@ -30,6 +31,7 @@ _LAYER_SECONDS = 0.002
 _LAYER_ROWS = 512
 # How many of those that wait for the thread are looked at between two steps.
 _BUSY_LOOKS = 16
+_REMOVED = "the request's tenant was removed"
 
 
 class EngineLoop:
@@ -80,6 +82,28 @@ class EngineLoop:
     def call(self, action: Callable[[], None]) -> None:
         """Any thread: `action` runs on the engine thread, soon; never when the loop is closed."""
         self._post(action, None)
+
+    def run(self, action: Callable[[], None]) -> bool:
+        """Any other thread: as `call`, and waits for the end; False when the loop was closed."""
+        done = threading.Event()
+
+        def act() -> None:
+            try:
+                action()
+            finally:
+                done.set()
+
+        self._post(act, None)
+        while not done.wait(_DEADLINE_CHECK_SECONDS):
+            if not self._thread.is_alive():
+                break
+        return done.is_set()
+
+    def end_all(self, account: TenantAccount) -> None:
+        """The loop's own thread: ends all jobs of a removed tenant with CancelledError."""
+        for job in [*self._active, *self._queue]:
+            if job.account is account:
+                self._fail(job, CancelledError(_REMOVED))
 
     def close(self) -> None:
         """Ends every job with CancelledError, then the thread."""
@@ -232,6 +256,8 @@ class EngineLoop:
     def _enqueue(self, job: Job) -> None:
         if job.is_cancelled:
             self._fail(job, CancelledError("the request was cancelled before it started"))
+        elif job.account.is_removed:
+            self._fail(job, CancelledError(_REMOVED))
         else:
             self._queue.add(job)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -16,23 +17,23 @@ from realm.errors import (
     AdapterNotFoundError,
     ConfigError,
     ModelNotFoundError,
-    NotSupportedError,
     RequestError,
 )
 from realm.lora import LoRAManager
-from realm.model import ModelStorage, StoredModel
+from realm.model import DraftModel, ModelStorage, StoredModel, match_draft
 from realm.runtime.account import TenantMetrics
 from realm.runtime.guest_models import GuestModels
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.limits import GuestLimits, HostLimits
 from realm.runtime.loop import EngineLoop
-from realm.runtime.module_cache import ModuleCache, default_module_directory
+from realm.runtime.module_cache import default_module_cache
 from realm.runtime.policy import TenantPolicy
 from realm.runtime.program import GuestHost, GuestProgram, default_program
 from realm.runtime.state_store import FileStateStore, MemoryStateStore, StateStore
 from realm.runtime.tenant import RuntimeParts, TenantRuntime
 from realm.runtime.tenant_record import TenantRecord
 from realm.runtime.tenant_registry import RegisteredTenant, TenantRegistry
+from realm.runtime.tenant_removal import forget_tenant
 from realm.runtime.workers import Workers
 from realm.session.constraint import ConstraintCompiler
 
@@ -72,6 +73,8 @@ class RuntimeManager:
             raise ConfigError(f"idle_seconds must be > 0, not {idle_seconds}")
         self._lock = threading.Lock()
         self._program_lock = threading.Lock()
+        self._registry_lock = threading.Lock()
+        self._removal_lock = threading.Lock()
         self._program_bytes = program
         self._program: GuestProgram | None = None
         self._guest_host: GuestHost | None = None
@@ -86,9 +89,22 @@ class RuntimeManager:
         self._is_closed = False
         if program is not None:
             self._compiled_program(None)
-        state = MemoryStateStore() if state_path is None else FileStateStore(state_path)
-        self._registry = None if state_path is None else TenantRegistry(state_path)
-        self._engine = engine = Engine(self._config, time.perf_counter)
+        with ExitStack() as opened:  # what is open is closed again when a later part fails
+            state = MemoryStateStore() if state_path is None else FileStateStore(state_path)
+            opened.callback(state.close)
+            self._registry = None if state_path is None else TenantRegistry(state_path)
+            if self._registry is not None:
+                opened.callback(self._registry.close)
+            self._engine = Engine(self._config, time.perf_counter)
+            self._parts = self._start(state)
+            opened.pop_all()
+            opened.callback(self._stop)
+            self._restore()
+            opened.pop_all()
+
+    def _start(self, state: StateStore) -> RuntimeParts:
+        """The threads, and `_stop`, which ends them."""
+        engine = self._engine
         guests, memory = self._host_limits.guest_count, self._host_limits.all_memory_bytes
         loop = EngineLoop(engine, time.perf_counter, guests, memory)
         workers, tool_workers = _make_workers(self._host_limits)
@@ -99,9 +115,9 @@ class RuntimeManager:
             loop.call(lambda: _forget(engine, model))
 
         # A forgotten manager must not leave a thread in native code when the interpreter ends.
-        holds = [state] if self._registry is None else [state, self._registry]
+        holds = [each for each in (state, self._registry) if each is not None]
         self._stop = weakref.finalize(self, _stop, loop, self.lora, workers, tool_workers, holds)
-        self._parts = RuntimeParts(
+        return RuntimeParts(
             engine=engine,
             loop=loop,
             now=time.perf_counter,
@@ -113,7 +129,6 @@ class RuntimeManager:
             constraints=constraints,
             lora=self.lora,
         )
-        self._restore()
 
     @property
     def models(self) -> Mapping[str, StoredModel]:
@@ -126,12 +141,9 @@ class RuntimeManager:
         """The tenant's runtime on this model, loading the model when nobody has yet.
 
         Raises GGUFError, ModelError, TokenizerError or ChatTemplateError for the model,
-        NotSupportedError for a draft, ConfigError for a name that means another model already.
+        the same and DraftMismatchError for its draft, ConfigError for a name that means another
+        model already.
         """
-        if config.draft_model_path is not None:
-            raise NotSupportedError(
-                "draft_model_path: speculative decoding is not offered by this version"
-            )
         with self._lock:
             record = self._record(tenant_id)
             present = self._tenants.get((tenant_id, config.name))
@@ -139,12 +151,15 @@ class RuntimeManager:
                 record.last_used = time.perf_counter()
                 return present
         hosted = self._load(config)
+        draft = self._load_draft(config, hosted.stored)
         is_new = record.model_configs.get(config.name) != config
         record.model_configs[config.name] = config
         if is_new:
             self._register(record)
         with self._lock:
+            record.require_present()
             record.models[config.name] = hosted
+            record.drafts.configure(hosted.stored, draft)
             runtime = TenantRuntime(config, hosted, tenant=record, parts=self._parts)
             self._tenants[tenant_id, config.name] = runtime
         if time.perf_counter() > self._next_sweep:
@@ -162,8 +177,27 @@ class RuntimeManager:
             record = self._record(tenant_id)
         record.set_policy(policy)
         self._register(record)
-        engine = self._engine
-        self._parts.loop.call(lambda: engine.set_weight(tenant_id, policy.weight))
+        self._parts.loop.call(partial(_set_weights, self._engine, [record]))
+
+    def remove_tenant(self, tenant_id: str) -> None:
+        """Ends the tenant's requests with CancelledError and forgets all that is known of it.
+
+        That is its policy and program, its figures, its own adapters and the one that is set, what
+        its programs keep, and its texts. Its runtimes take no more requests; the id may be used
+        anew. Not for the tenant's own tools. Raises ConfigError for a tenant that is not known,
+        RequestError when the runtime is closed, StateStoreError when the state file cannot be
+        written; the tenant serves nobody then, and the same call finishes what is left.
+        """
+        with self._removal_lock:
+            record = self._records.get(tenant_id)
+            if record is None:
+                raise ConfigError(f"no tenant {tenant_id!r}")
+            with self._registry_lock:
+                record.account.is_removed = True
+            forget_tenant(record, self._parts, self._registry)
+            with self._lock:
+                self._drop_runtimes({tenant_id})
+                del self._records[tenant_id]
 
     def tenant_policy(self, tenant_id: str) -> TenantPolicy:
         """What holds for the tenant now."""
@@ -192,7 +226,8 @@ class RuntimeManager:
         """The figures of every tenant that was ever seen; each is a snapshot of its own."""
         with self._lock:
             records = list(self._records.values())
-        return {record.tenant_id: record.account.metrics() for record in records}
+        drafts = self._engine.speculation_metrics
+        return {each.tenant_id: each.account.metrics(drafts(each.tenant_id)) for each in records}
 
     def evict_idle(self, idle_seconds: float | None = None) -> int:
         """Lets go of the runtimes of tenants that were not used for so long; how many tenants.
@@ -203,19 +238,17 @@ class RuntimeManager:
         now = time.perf_counter()
         with self._lock:
             self._next_sweep = now + self._idle_seconds / 10
-            idle = {
-                record.tenant_id
-                for record in self._records.values()
-                if record.account.is_idle and now - record.last_used >= limit
-            }
             present = {tenant_id for tenant_id, _ in self._tenants}
-            for name in [name for name in self._tenants if name[0] in idle]:
-                del self._tenants[name]
-        engine = self._engine
-        for tenant_id in idle & present:
-            self._records[tenant_id].let_go()
-            self._parts.loop.call(partial(engine.forget_texts, tenant_id))
-        return len(idle & present)
+            found = [self._records[tenant_id] for tenant_id in present]
+            idle = [
+                each for each in found if each.account.is_idle and now - each.last_used >= limit
+            ]
+            self._drop_runtimes({record.tenant_id for record in idle})
+        for record in idle:
+            record.let_go()
+            self._parts.loop.call(record.drafts.let_go)
+            self._parts.loop.call(partial(self._engine.forget_texts, record.tenant_id))
+        return len(idle)
 
     def free_page_count(self, name: str) -> int | None:
         """Free cache pages of a loaded model; None while it has had no session.
@@ -245,13 +278,19 @@ class RuntimeManager:
     ) -> None:
         self.close()
 
+    def _drop_runtimes(self, tenant_ids: Set[str]) -> None:
+        for name in [name for name in self._tenants if name[0] in tenant_ids]:
+            del self._tenants[name]
+
     def _record(self, tenant_id: str) -> TenantRecord:
         if not tenant_id:
             raise ConfigError("tenant_id is empty")
         if self._is_closed:
             raise RequestError("the runtime is closed")
         record = self._records.get(tenant_id)
-        if record is None:
+        if record is not None:
+            record.require_present()
+        else:
             record = self._records[tenant_id] = TenantRecord(
                 tenant_id, _DEFAULT_POLICY, self._compiled_program, time.perf_counter()
             )
@@ -261,7 +300,7 @@ class RuntimeManager:
         """The tenants of the state file. Compiles and loads nothing."""
         if self._registry is None:
             return
-        weights = {}
+        weighted: list[TenantRecord] = []
         now = time.perf_counter()
         for tenant in self._registry.load():
             policy = tenant.policy
@@ -272,16 +311,17 @@ class RuntimeManager:
             record.model_configs = {each.name: each for each in tenant.models}
             self._records[tenant.tenant_id] = record
             if policy.weight != 1.0:
-                weights[tenant.tenant_id] = policy.weight
-        engine = self._engine
-        self._parts.loop.call(partial(_set_weights, engine, weights))
+                weighted.append(record)
+        self._parts.loop.call(partial(_set_weights, self._engine, weighted))
 
     def _register(self, record: TenantRecord) -> None:
-        if self._registry is not None:
-            models = tuple(record.model_configs.values())
-            self._registry.put(
-                RegisteredTenant(record.tenant_id, record.policy, record.adapter, models)
-            )
+        with self._registry_lock:  # nothing is put once the tenant was removed
+            record.require_present()
+            if self._registry is not None:
+                models = tuple(record.model_configs.values())
+                self._registry.put(
+                    RegisteredTenant(record.tenant_id, record.policy, record.adapter, models)
+                )
 
     def _load(self, config: ModelConfig) -> HostedModel:
         started = time.perf_counter()
@@ -294,11 +334,17 @@ class RuntimeManager:
                 self._hosted[config.name] = HostedModel(config.name, stored, seconds)
             return self._hosted[config.name]
 
+    def _load_draft(self, config: ModelConfig, target: StoredModel) -> DraftModel | None:
+        if config.draft_model_path is None:
+            return None
+        draft = ModelConfig(config.draft_model_path, config.draft_model_id)
+        return match_draft(target, self._load(draft).stored)
+
     def _compiled_program(self, wasm: bytes | None) -> GuestProgram:
         """Of these bytes, or of the manager's own program for None."""
         with self._program_lock:
             if self._guest_host is None:
-                cache = ModuleCache(default_module_directory())
+                cache = default_module_cache()
                 self._guest_host = GuestHost(self._host_limits, cache=cache)
             host = self._guest_host
             if wasm is None and self._program is not None:
@@ -332,9 +378,10 @@ def _forget(engine: Engine, model: StoredModel) -> None:
     engine.forget_model(model)
 
 
-def _set_weights(engine: Engine, weights: Mapping[str, float]) -> None:
-    for tenant_id, weight in weights.items():
-        engine.set_weight(tenant_id, weight)
+def _set_weights(engine: Engine, records: Sequence[TenantRecord]) -> None:
+    for record in records:
+        if not record.account.is_removed:
+            engine.set_weight(record.tenant_id, record.policy.weight)
 
 
 def _stop(

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from realm.errors import ConfigError
+
 _LOGGER = logging.getLogger(__name__)
 _KEY_NAME = "key"
 _KEY_BYTES = 32
@@ -32,9 +34,24 @@ _ABANDONED_SECONDS = 3600  # a file that someone died over
 
 
 def default_module_directory() -> Path:
-    """`$REALM_HOME/modules`, or `~/.cache/realm/modules` where REALM_HOME is not set."""
-    home = os.environ.get("REALM_HOME")
-    return (Path(home) if home else Path.home() / ".cache" / "realm") / "modules"
+    """`$REALM_HOME/modules`, or `~/.cache/realm/modules` where REALM_HOME is not set.
+
+    Raises ConfigError where there is no such home.
+    """
+    folder = Path(os.environ.get("REALM_HOME") or "~/.cache/realm")
+    try:
+        return folder.expanduser() / "modules"
+    except RuntimeError as error:
+        raise ConfigError(f"{str(folder)!r}: {error}; set REALM_HOME") from None
+
+
+def default_module_cache() -> ModuleCache | None:
+    """The cache in `default_module_directory()`; None, with a warning, where there is no home."""
+    try:
+        return ModuleCache(default_module_directory())
+    except ConfigError as error:
+        _LOGGER.warning("compiled programs are not kept: %s", error)
+        return None
 
 
 class ModuleCache:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 import realm.errors
-from realm.errors import GuestCompileError, GuestLimitError
+from realm.errors import GuestCompileError, GuestError, GuestLimitError
 from realm.runtime import _guest, compile_worker
 from realm.runtime.compile_worker import CODE, HEADER, MODULE, REFUSED
 
@@ -63,7 +63,10 @@ class ModuleCompiler:
         self._is_closed = False
 
     def compile(self, wasm: bytes) -> bytes:
-        """Native code. Raises GuestCompileError, or GuestLimitError for time or memory."""
+        """Native code. Raises GuestCompileError, or GuestLimitError for time or memory.
+
+        GuestError, which says nothing of the module, where no process can be started.
+        """
         with self._changed:
             while self._free == 0:
                 self._changed.wait()
@@ -149,15 +152,19 @@ class _Worker:
     """One process; used by one thread at a time."""
 
     def __init__(self, arguments: list[str]) -> None:
+        """Raises GuestError when the process cannot be started."""
         source = Path(realm.errors.__file__).parents[1]
-        self._process = subprocess.Popen(  # noqa: S603
-            arguments,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(source)},
-            start_new_session=True,  # Ctrl-C is for the process that it works for
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603
+                arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": str(source)},
+                start_new_session=True,  # Ctrl-C is for the process that it works for
+            )
+        except OSError as error:
+            raise GuestError(f"the compiler cannot be started: {error.strerror}") from error
 
     @property
     def is_alive(self) -> bool:

@@ -39,6 +39,7 @@ class GenerationKeywords(TypedDict, total=False):
     json_schema: str | bool | Mapping[str, Any] | None
     regex: str | None
     grammar: str | None
+    draft_k: int | None
 
 
 def generation_options(keywords: GenerationKeywords) -> GenerationOptions:

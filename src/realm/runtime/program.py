@@ -110,7 +110,7 @@ class GuestHost:
         Raises GuestCompileError, GuestContractError, or GuestLimitError for a module that asks for
         more memory, table elements or bytes of code than a guest may have, or that takes too much
         time or memory to compile, or for a component where none are allowed. What was refused is
-        refused again for a while without another look.
+        refused again for a while without another look. GuestError where no process can be started.
         """
         name = self._cache_name(wasm)
         with self._lock:

@@ -9,14 +9,15 @@ from realm.runtime.account import TenantAccount
 from realm.runtime.guest_models import GuestModels
 from realm.runtime.policy import Tool
 from realm.runtime.state_store import StateStore
+from realm.runtime.tenant_drafts import TenantDrafts
 from realm.runtime.workers import Workers
 from realm.session.constraint import ConstraintCompiler
 
 
 @dataclass(frozen=True, slots=True)
 class TenantServices:
-    """tools: by name, all that the tenant may call. workers: for what ends by itself; tool_workers:
-    for what may not.
+    """drafts: what drafts for the tenant's sessions. tools: by name, all that the tenant may call.
+    workers: for what ends by itself; tool_workers: for what may not.
     """
 
     account: TenantAccount
@@ -26,5 +27,6 @@ class TenantServices:
     workers: Workers
     tool_workers: Workers
     tools: Mapping[str, Tool]
+    drafts: TenantDrafts
     reads_tensors: bool = False
     priority: int = 0

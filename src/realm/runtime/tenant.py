@@ -89,7 +89,8 @@ def _nothing() -> None:
 class TenantRuntime:
     """Generations of one tenant on one model. Any number of threads may use it at once.
 
-    Each request runs in a fresh instance of the tenant's program.
+    Each request runs in a fresh instance of the tenant's program. Once the tenant was removed,
+    every request ends in a RequestError.
     """
 
     def __init__(
@@ -110,6 +111,14 @@ class TenantRuntime:
     def lora_adapter_id(self) -> str | None:
         """The name of the adapter that its requests take from now on; None for none."""
         return self._tenant.adapter
+
+    @property
+    def draft_model_config(self) -> ModelConfig | None:
+        """The draft model that is configured for its model, under its own id; None for none."""
+        config = self.model_config
+        if config.draft_model_path is None:
+            return None
+        return ModelConfig(config.draft_model_path, config.draft_model_id)
 
     @property
     def limits(self) -> GuestLimits:
@@ -176,6 +185,7 @@ class TenantRuntime:
         self, request: Request, capacity: int | None, adapters: AdapterNames | None, direct: bool
     ) -> Job:
         parts, tenant = self._parts, self._tenant
+        tenant.require_present()
         policy = tenant.policy
         tenant.last_used = parts.now()
         stopwatch = Stopwatch(tenant.last_used)
@@ -241,6 +251,7 @@ class TenantRuntime:
             workers=parts.workers,
             tool_workers=parts.tool_workers,
             tools=policy.tools,
+            drafts=tenant.drafts,
             reads_tensors=policy.reads_tensors,
             priority=policy.priority,
         )
@@ -298,6 +309,7 @@ class TenantRuntime:
             constraint=terms.constraint,
             priority=terms.policy.priority,
             adapters=weighted(terms.adapters),
+            draft=self._tenant.drafts.of(model.stored),
         )
 
     def _log(self, level: int, text: str) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from realm.config import ModelConfig
+from realm.errors import RequestError
 from realm.runtime.account import TenantAccount
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.policy import TenantPolicy
+from realm.runtime.tenant_drafts import TenantDrafts
 
 if TYPE_CHECKING:
     from realm.runtime.program import GuestProgram
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 class TenantRecord:
     """Any thread may use it. models: what the tenant's programs may load, by name.
+    drafts: what drafts for its sessions.
 
     model_configs: those that it has had a runtime on, by name; registered, loaded or not.
     adapter: the name of what its requests take when they name none.
@@ -34,6 +37,7 @@ class TenantRecord:
         self.tenant_id = tenant_id
         self.account = TenantAccount(tenant_id, policy.limits)
         self.models: dict[str, HostedModel] = {}
+        self.drafts = TenantDrafts()
         self.last_used = now
         self.adapter: str | None = None
         self.model_configs: dict[str, ModelConfig] = {}
@@ -46,6 +50,11 @@ class TenantRecord:
     def policy(self) -> TenantPolicy:
         """What holds for requests from now on."""
         return self._policy
+
+    def require_present(self) -> None:
+        """Raises RequestError once the tenant was removed."""
+        if self.account.is_removed:
+            raise RequestError(f"tenant {self.tenant_id!r} was removed")
 
     def program(self) -> GuestProgram:
         """The tenant's program, compiled when it is first needed. Raises GuestError's kinds."""

@@ -1,16 +1,19 @@
 """Threads for what must not hold up the engine thread: compiling, loading, tools.
 
 Each owner has its own line and at most its share of the threads, so that work that never ends
-delays its owner alone. A worker never touches a guest, a session or the engine.
+delays its owner alone. A worker never touches a guest, a session or the engine. Nothing that it
+does ends its thread.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+_LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -50,15 +53,21 @@ class Work(Generic[T]):
             results.append(action())
         except Exception as caught:
             error = caught
+        except BaseException as caught:  # such as sys.exit(): where it is taken it ends nothing
+            _LOGGER.exception("work tried to end its thread")
+            error = RuntimeError(f"{type(caught).__name__} on a worker's thread")
         with self._lock:
             self.is_done = True
             unwanted = self.is_abandoned
             if not unwanted:
                 self._results, self._error = results, error
-        if not unwanted:
-            self._on_done()
-        elif self._discard is not None and results:
-            self._discard(results[0])
+        try:
+            if not unwanted:
+                self._on_done()
+            elif self._discard is not None and results:
+                self._discard(results[0])
+        except BaseException:
+            _LOGGER.exception("what follows on a work failed")
 
     def take(self) -> T:
         """The result, once, when it is done; raises what the action raised."""
@@ -84,7 +93,9 @@ class Workers:
         self._name = name
         self._thread_count = thread_count
         self._share = share
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._owner_rests = threading.Condition(lock)
         self._lines: dict[str, deque[Work[Any]]] = {}
         self._running: dict[str, int] = {}
         self._threads: list[threading.Thread] = []
@@ -115,12 +126,18 @@ class Workers:
                 self._changed.notify()
         return work
 
+    def wait_for(self, owner: str) -> None:
+        """Returns when nothing of the owner runs or waits to; not for a worker's own thread."""
+        with self._changed:
+            self._owner_rests.wait_for(lambda: self._closing or not self._has_work(owner))
+
     def close(self, wait_seconds: float | None = None) -> None:
         """Ends the threads after what they do now, and waits for that as long as it is told."""
         with self._changed:
             self._closing = True
             self._lines.clear()
             self._changed.notify_all()
+            self._owner_rests.notify_all()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(wait_seconds)
@@ -143,7 +160,12 @@ class Workers:
                 self._running[owner] -= 1
                 if not self._running[owner]:
                     del self._running[owner]
+                    self._owner_rests.notify_all()
                 self._changed.notify()
+
+    def _has_work(self, owner: str) -> bool:
+        line = self._lines.get(owner, ())
+        return owner in self._running or any(not work.is_abandoned for work in line)
 
     def _next(self) -> Work[Any] | None:
         """The first of the owner that has waited longest of those below their share."""
@@ -152,6 +174,7 @@ class Workers:
                 line.popleft()
             if not line:
                 del self._lines[owner]
+                self._owner_rests.notify_all()
             elif self._running.get(owner, 0) < line[0].share:
                 work = line.popleft()
                 del self._lines[owner]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from realm.config import GenerationOptions
 from realm.engine import Engine, StepOutput, TokenLogprobs
 from realm.errors import ContextLengthError, RealmError
-from realm.model import StoredModel, WeightedAdapter
+from realm.model import DraftModel, StoredModel, WeightedAdapter
 from realm.session.constraint import Constraint, ConstraintCompiler
 from realm.session.stop import StopMatcher
 
@@ -46,10 +46,11 @@ class InferenceSession:
         constraint: Constraint | None = None,
         priority: int = 0,
         adapters: Sequence[WeightedAdapter] = (),
+        draft: DraftModel | None = None,
     ) -> None:
         """Opens a sequence; raises RequestError or ContextLengthError, and then holds none.
 
-        priority, adapters: as in `Engine.open`.
+        priority, adapters, draft: as in `Engine.open`.
 
         constraint: the compiled one of the options, at its beginning and used by this session
         alone; compiled here when it is left out and the options have one (ConstraintError).
@@ -65,7 +66,9 @@ class InferenceSession:
         self._token_ids: list[int] = []
         self._logprobs: list[TokenLogprobs] = []
         self.finish_reason = ""
-        self.sequence = engine.open(model, owner, priority, adapters, draft_k=options.draft_k)
+        self.sequence = engine.open(
+            model, owner, priority, adapters, draft_k=options.draft_k, draft=draft
+        )
         self._open = True
         try:
             engine.append(self.sequence, prompt_token_ids)

@@ -150,6 +150,10 @@ static int32_t try_own_model(int32_t model, int32_t count) {
   CHECK(realm_store_model, realm_store_model((uint8_t*)gguf, size, model) == -REALM_E_STATE);
   CHECK(realm_store_model, realm_store_model((uint8_t*)gguf, size - 999, 0) == -REALM_E_MODEL);
   CHECK(realm_store_model, realm_store_model((uint8_t*)gguf, size, 70) == 70);
+  CHECK(realm_store_draft_model, realm_store_draft_model((uint8_t*)gguf, size, 70) == -REALM_E_STATE);
+  CHECK(realm_store_draft_model, realm_store_draft_model((uint8_t*)gguf, size - 999, 0) == -REALM_E_MODEL);
+  CHECK(realm_store_draft_model, realm_store_draft_model((uint8_t*)gguf, size, 71) == 71);
+  CHECK(realm_store_draft_model, realm_remove_model(71) == 0);
   const int32_t session = realm_session_open(70);
   CHECK(realm_store_model, session > 0);
   CHECK(realm_store_model, realm_session_prefill(session, ids, (size_t)count) == count);

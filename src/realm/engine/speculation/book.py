@@ -51,12 +51,18 @@ class SpeculationBook:
         for scope in [each for each in self._scopes if owner in {None, each.owner}]:
             self._forget(scope)
 
+    def forget_counts(self, owner: str) -> None:
+        """Begin to count anew for this owner, all of whose sequences have ended."""
+        self._counters.pop(owner, None)
+
     def metrics(self, owner: str | None = None) -> SpeculationMetrics:
-        """What became of this owner's drafts, or of all, on every model."""
+        """What became of this owner's drafts, or of all, on every model. Any thread."""
+        if owner is not None:
+            counter = self._counters.get(owner)
+            return SpeculationMetrics() if counter is None else counter.metrics
         total = SpeculationMetrics()
-        for name, counter in self._counters.items():
-            if owner in {None, name}:
-                total = total.plus(counter.metrics)
+        for counter in list(self._counters.values()):
+            total = total.plus(counter.metrics)
         return total
 
     def _forget(self, scope: PrefixScope) -> None:

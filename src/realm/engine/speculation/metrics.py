@@ -83,11 +83,12 @@ class SpeculationCounter:
 
     def count(self, source: Source, drafted: int, accepted: int) -> None:
         """A draft was verified: so many of its tokens, of which so many were accepted."""
-        self._drafted[source] = self._drafted.get(source, 0) + drafted
         self._accepted[source] = self._accepted.get(source, 0) + accepted
         lengths = self._lengths.setdefault(source, [])
         lengths.extend([0] * (accepted + 1 - len(lengths)))
         lengths[accepted] += 1
+        # Last: another thread may read.
+        self._drafted[source] = self._drafted.get(source, 0) + drafted
 
     @property
     def metrics(self) -> SpeculationMetrics:
@@ -95,6 +96,6 @@ class SpeculationCounter:
         return SpeculationMetrics(
             {
                 source: SourceCounts(drafted, self._accepted[source], tuple(self._lengths[source]))
-                for source, drafted in self._drafted.items()
+                for source, drafted in list(self._drafted.items())
             }
         )
