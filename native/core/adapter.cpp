@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "quantize_sixteen.h"
+
 namespace realm {
 namespace {
 
@@ -27,36 +29,30 @@ float float_of_bfloat16(uint16_t bits) {
 // Whether it is a number and stays one when it is rounded.
 bool fits_bfloat16(float value) { return std::isfinite(float_of_bfloat16(bfloat16_of(value))); }
 
-void put(std::vector<uint8_t>& to, uint16_t value) {
-  to.push_back(static_cast<uint8_t>(value & 255));
-  to.push_back(static_cast<uint8_t>(value >> 8));
-}
-
-// The largest magnitude, NaN when some value is not finite. In four lanes, which the compiler keeps in one
-// register.
-float largest_of(const float* values, size_t count) {
-  float largest[4] = {}, poison[4] = {};
-  size_t i = 0;
-  for (; i + 4 <= count; i += 4)
-    for (size_t lane = 0; lane < 4; lane++) {
-      const float magnitude = std::fabs(values[i + lane]);
-      largest[lane] = magnitude > largest[lane] ? magnitude : largest[lane];
-      poison[lane] += values[i + lane] * 0.0f;
-    }
-  for (; i < count; i++) {
-    largest[0] = std::max(largest[0], std::fabs(values[i]));
-    poison[0] += values[i] * 0.0f;
+// Little-endian numbers for pack_groups; whether each stays a number.
+bool write_bfloat16(const float* values, float scale, size_t count, uint8_t* to) {
+  uint32_t endless = 0;
+  for (size_t i = 0; i < count; i++) {
+    const float value = values[i] * scale;
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    endless |= (bits & 0x7f800000) == 0x7f800000;
+    endless |= (rounded & 0x7f80) == 0x7f80;
+    const uint16_t stored = static_cast<uint16_t>(rounded);
+    std::memcpy(to + 2 * i, &stored, 2);
   }
-  return std::max(std::max(largest[0], largest[1]), std::max(largest[2], largest[3])) +
-         ((poison[0] + poison[1]) + (poison[2] + poison[3]));
+  return !endless;
 }
 
-// To nearest, to even on ties; |value| below 2 ** 22.
-int32_t round_of(float value) {
-  const float shifted = value + 12582912.0f;  // 1.5 * 2 ** 23: what is behind the point falls off
-  int32_t bits;
-  std::memcpy(&bits, &shifted, 4);
-  return bits - 0x4b400000;
+bool write_half(const float* values, float scale, size_t count, uint8_t* to) {
+  for (size_t i = 0; i < count; i++) {
+    const float value = values[i] * scale;
+    if (!(std::fabs(value) <= kLargestHalf)) return false;
+    const uint16_t stored = float_to_half(value);
+    std::memcpy(to + 2 * i, &stored, 2);
+  }
+  return true;
 }
 
 // A power of two that brings the factor's largest A between 1 and 2; B is multiplied with it, A divided. So
@@ -64,7 +60,7 @@ int32_t round_of(float value) {
 float balance_of(const AdapterFactor& factor) {
   const float largest =
       largest_of(factor.a, static_cast<size_t>(factor.rank) * static_cast<size_t>(factor.inputs));
-  if (!std::isfinite(largest)) return largest - largest;
+  if (std::isnan(largest)) return largest;
   // No smaller, or one over it would be infinite.
   return largest > 0.0f ? std::ldexp(1.0f, std::max(std::ilogb(largest), -100)) : 1.0f;
 }
@@ -79,11 +75,11 @@ void write_q8(PackedMatrix& matrix, int index, const float* values, float factor
   for (int c = 0; c < matrix.columns; c += kBlockColumns, values += kBlockColumns, block += block_bytes) {
     const float wanted = largest_of(values, kBlockColumns) * factor / 127.0f;
     uint16_t half = float_to_half(wanted);
-    if (half_to_float(half) < wanted) half++;  // upwards: no quant is beyond 127
+    half = static_cast<uint16_t>(half + (half_to_float(half) < wanted));  // upwards: no quant is beyond 127
     const float scale = half_to_float(half), inverse = scale > 0.0f ? factor / scale : 0.0f;
     std::memcpy(block + plane_bytes + 2 * lane, &half, 2);
-    for (size_t i = 0; i < kBlockColumns; i++)
-      block[64 * (i / 4) + 4 * lane + i % 4] = static_cast<uint8_t>(128 + round_of(values[i] * inverse));
+    for (int first = 0; first < kBlockColumns; first += kSixteen)
+      round_quads(values + first, inverse, 4, block + 16 * first + 4 * lane);
   }
 }
 
@@ -100,12 +96,13 @@ bool Adapter::pack_a(const std::vector<AdapterFactor>& factors, int ranks, const
                      PackedMatrix* matrix) {
   const int inputs = factors[0].inputs;
   if (precision_ == AdapterPrecision::kBfloat16) {
-    std::vector<uint8_t> data;
-    for (const AdapterFactor& factor : factors)
-      for (ptrdiff_t i = 0; i < static_cast<ptrdiff_t>(factor.rank) * inputs; i++) {
-        if (!fits_bfloat16(factor.a[i])) return false;
-        put(data, bfloat16_of(factor.a[i]));
-      }
+    std::vector<uint8_t> data(2 * static_cast<size_t>(ranks) * static_cast<size_t>(inputs));
+    uint8_t* to = data.data();
+    for (const AdapterFactor& factor : factors) {
+      const size_t count = static_cast<size_t>(factor.rank) * static_cast<size_t>(inputs);
+      if (!write_bfloat16(factor.a, 1.0f, count, to)) return false;
+      to += 2 * count;
+    }
     return pack(kGgmlBfloat16, ranks, inputs, data, matrix);
   }
   if (!make_matrix(kGgmlQ8, ranks, inputs, row_bytes(kGgmlQ8, inputs) * static_cast<size_t>(ranks), arena_,
@@ -122,20 +119,23 @@ bool Adapter::quantize_b(const AdapterFactor& factor, RankMatrix* matrix) {
   matrix->groups = (factor.outputs + kGroupRows - 1) / kGroupRows;
   matrix->quads = (factor.rank + 3) / 4;
   matrix->data = arena_.allocate(matrix->group_bytes() * static_cast<size_t>(matrix->groups));
+  const float strength = std::fabs(factor.scale);
   for (int g = 0; g < matrix->groups; g++) {
     uint8_t *group = matrix->group(g), *scales = group + 64 * static_cast<size_t>(matrix->quads);
-    std::memset(group, 128, static_cast<size_t>(scales - group));
-    for (int lane = 0; lane < kGroupRows && g * kGroupRows + lane < factor.outputs; lane++) {
-      const float* values = factor.b + static_cast<ptrdiff_t>(g * kGroupRows + lane) * factor.rank;
-      const float wanted =
-          largest_of(values, static_cast<size_t>(factor.rank)) * std::fabs(factor.scale) / 127.0f;
+    const int first = g * kGroupRows, lanes = std::min(kGroupRows, factor.outputs - first);
+    if (lanes < kGroupRows) std::memset(group, 128, static_cast<size_t>(scales - group));
+    for (int lane = 0; lane < lanes; lane++) {
+      const float* values = factor.b + static_cast<ptrdiff_t>(first + lane) * factor.rank;
+      const float wanted = largest_of(values, static_cast<size_t>(factor.rank)) * strength / 127.0f;
       if (!(wanted < kLargestScale)) return false;
       uint16_t bits = bfloat16_of(wanted);
-      if (float_of_bfloat16(bits) < wanted) bits++;  // upwards: no quant is beyond 127
+      bits = static_cast<uint16_t>(bits +
+                                   (float_of_bfloat16(bits) < wanted));  // upwards: no quant is beyond 127
       const float scale = float_of_bfloat16(bits), inverse = scale > 0.0f ? factor.scale / scale : 0.0f;
       std::memcpy(scales + 2 * lane, &bits, 2);
-      for (int r = 0; r < factor.rank; r++)
-        group[64 * (r / 4) + 4 * lane + r % 4] = static_cast<uint8_t>(128 + round_of(values[r] * inverse));
+      for (int r = 0; r < factor.rank; r += kSixteen)
+        round_quads(Padded(values + r, static_cast<size_t>(factor.rank - r)).get(), inverse,
+                    std::min(4, matrix->quads - r / 4), group + 16 * r + 4 * lane);
     }
   }
   return true;
@@ -144,13 +144,8 @@ bool Adapter::quantize_b(const AdapterFactor& factor, RankMatrix* matrix) {
 bool Adapter::pack_b(const AdapterFactor& factor, PackedMatrix* matrix) {
   const size_t count = static_cast<size_t>(factor.outputs) * static_cast<size_t>(factor.rank);
   const bool half = precision_ == AdapterPrecision::kInt8;
-  std::vector<uint8_t> data;
-  data.reserve(2 * count);
-  for (size_t i = 0; i < count; i++) {
-    const float value = factor.scale * factor.b[i];
-    if (half ? !(std::fabs(value) <= kLargestHalf) : !fits_bfloat16(value)) return false;
-    put(data, half ? float_to_half(value) : bfloat16_of(value));
-  }
+  std::vector<uint8_t> data(2 * count);
+  if (!(half ? write_half : write_bfloat16)(factor.b, factor.scale, count, data.data())) return false;
   return pack(half ? kGgmlF16 : kGgmlBfloat16, factor.outputs, factor.rank, data, matrix);
 }
 

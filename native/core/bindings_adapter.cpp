@@ -9,6 +9,9 @@
 #include <string>
 #include <tuple>
 
+#include "chunk_digests.h"
+#include "factor_reader.h"
+
 namespace nb = nanobind;
 using namespace nb::literals;
 
@@ -109,6 +112,63 @@ void build(Adapter* self, const Transformer& model, const std::string& precision
   }
 }
 
+constexpr int64_t kLargestSize = int64_t{1} << 40;  // bytes, rows or columns: their products do not overflow
+
+// A row of the table: position, type, rows, columns, heads, whether it is turned, first number of `out`.
+StoredMatrix stored_matrix(const int64_t* row, float* out, int64_t room) {
+  require(row[0] >= 0 && row[0] <= kLargestSize, "a matrix's position is out of range");
+  require(row[1] >= 0 && row[1] <= 2, "no type of this number");
+  require(row[2] > 0 && row[3] > 0 && row[2] <= kLargestSize / row[3], "a matrix's shape is out of range");
+  require(row[4] >= 0 && (row[4] == 0 || row[2] % (2 * row[4]) == 0), "rows are not halves of heads");
+  require(row[5] == 0 || (row[5] == 1 && row[4] == 0), "a matrix is turned or of heads");
+  require(row[6] >= 0 && row[6] <= room && row[2] * row[3] <= room - row[6], "a matrix is beyond the array");
+  return {row[0], static_cast<StoredType>(row[1]), row[2], row[3], row[4], row[5] == 1, out + row[6]};
+}
+
+// An array of numbers and the digests of its chunks.
+class FactorArray {
+ public:
+  explicit FactorArray(const Array<float, nb::ndim<1>>& numbers)
+      : numbers_(numbers), digests_(reinterpret_cast<const uint8_t*>(numbers.data()), 4 * numbers.shape(0)) {}
+
+  std::tuple<int, int64_t, int64_t> read(int descriptor, const Array<const int64_t, nb::ndim<2>>& table);
+  void filled(int64_t count) {
+    require(count >= 0 && static_cast<size_t>(count) <= numbers_.shape(0), "a count is out of range");
+    digests_.filled(4 * static_cast<size_t>(count));
+  }
+  nb::bytes digests() {
+    const std::vector<Sha256Digest>* all;
+    {
+      nb::gil_scoped_release release;
+      all = &digests_.wait();
+    }
+    return nb::bytes(all->data(), 32 * all->size());
+  }
+
+ private:
+  const Array<float, nb::ndim<1>> numbers_;
+  ChunkDigests digests_;
+};
+
+// Matrices stand in the order of their numbers; what is before the first of them was filled.
+std::tuple<int, int64_t, int64_t> FactorArray::read(int descriptor,
+                                                    const Array<const int64_t, nb::ndim<2>>& table) {
+  require(table.shape(1) == 7, "the table must be [matrices, 7]");
+  std::vector<StoredMatrix> matrices;
+  for (size_t i = 0; i < table.shape(0); i++)
+    matrices.push_back(
+        stored_matrix(table.data() + 7 * i, numbers_.data(), static_cast<int64_t>(numbers_.shape(0))));
+  ReadOutcome outcome;
+  {
+    nb::gil_scoped_release release;
+    outcome = read_matrices(descriptor, matrices, [this](const StoredMatrix& matrix) {
+      const float* end = matrix.out + matrix.rows * matrix.columns;
+      digests_.filled(4 * static_cast<size_t>(end - numbers_.data()));
+    });
+  }
+  return {static_cast<int>(outcome.fault), outcome.index, outcome.at};
+}
+
 }  // namespace
 
 void read_adapters(const AdapterArguments& arguments, const Transformer& model, StepInput& input) {
@@ -137,6 +197,11 @@ void bind_adapter(nb::module_& module) {
   nb::class_<Adapter>(module, "Adapter")
       .def("__init__", &build, "model"_a, nb::kw_only(), "precision"_a, "factors"_a)
       .def_prop_ro("bytes", &Adapter::bytes);
+  nb::class_<FactorArray>(module, "FactorArray")
+      .def(nb::init<const Array<float, nb::ndim<1>>&>(), "numbers"_a)
+      .def("read", &FactorArray::read, "descriptor"_a, "table"_a)
+      .def("filled", &FactorArray::filled, "count"_a)
+      .def("digests", &FactorArray::digests);
 }
 
 }  // namespace realm

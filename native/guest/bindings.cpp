@@ -11,6 +11,7 @@
 #include "guest.h"
 #include "host.h"
 #include "program.h"
+#include "prompt_answers.h"
 
 namespace nb = nanobind;
 namespace rg = realm::guest;
@@ -64,7 +65,9 @@ nb::object to_python(const rg::Mailbox& mailbox, size_t index) {
 // (outcome, payload): the payload is (function number, arguments) of a parked
 // guest, the result of a finished one, a message of one that failed, None of
 // one that yielded.
-nb::tuple poll(rg::Guest& guest) {
+// text_room: bytes of the one text that the guest may stream without parking.
+nb::tuple poll(rg::Guest& guest, uint64_t text_room) {
+  guest.prompt_answers().allow_text(text_room);
   rg::Outcome outcome;
   if (guest.yielded_last()) {
     // It has shown that it computes; a short burst would lose more by giving
@@ -92,6 +95,19 @@ nb::tuple poll(rg::Guest& guest) {
           number, nb::steal(PyUnicode_DecodeUTF8(
                       guest.message().data(), static_cast<Py_ssize_t>(guest.message().size()), "replace")));
   }
+}
+
+// (size, text, bytes): what realm_last_size gives from now on, or -1; the text that was streamed, or None,
+// and its bytes. None when nothing was answered on the guest's own stack since the last time.
+nb::object news(rg::Guest& guest) {
+  rg::PromptAnswers& answers = guest.prompt_answers();
+  if (!answers.has_news()) return nb::none();
+  const rg::News taken = answers.take_news();
+  nb::object text = nb::none();
+  if (taken.has_text)
+    text = nb::steal(
+        PyUnicode_DecodeUTF8(taken.text.data(), static_cast<Py_ssize_t>(taken.text.size()), nullptr));
+  return nb::make_tuple(taken.size, text, taken.text.size());
 }
 
 nb::list declarations(const std::vector<rg::Declaration>& rows) {
@@ -122,6 +138,9 @@ NB_MODULE(_guest, m) {
   m.attr("TRAPPED") = static_cast<int>(rg::Outcome::kTrapped);
   m.attr("LIMIT") = static_cast<int>(rg::Outcome::kLimit);
   m.attr("CONTRACT") = static_cast<int>(rg::Outcome::kContract);
+  m.attr("PARKS") = static_cast<int>(rg::AnsweredAs::kParked);
+  m.attr("DECODES_TOKENS") = static_cast<int>(rg::AnsweredAs::kDecodeTokens);
+  m.attr("STREAMS_TOKEN") = static_cast<int>(rg::AnsweredAs::kStreamToken);
 
   nb::class_<rg::Host>(m, "Host")
       .def(
@@ -174,7 +193,32 @@ NB_MODULE(_guest, m) {
                      return nb::make_tuple(self.memory_minimum_pages,
                                            maximum < 0 ? nb::none() : nb::object(nb::cast(maximum)));
                    })
-      .def("link", &rg::Program::link, nb::arg("function_numbers"), nb::arg("signedness"));
+      .def(
+          "link",
+          [](rg::Program& self, const std::vector<int32_t>& function_numbers,
+             const std::vector<std::string>& signedness, const std::vector<int>& answered_as) {
+            std::vector<rg::AnsweredAs> kinds;
+            for (const int each : answered_as) kinds.push_back(static_cast<rg::AnsweredAs>(each));
+            self.link(function_numbers, signedness, kinds);
+          },
+          nb::arg("function_numbers"), nb::arg("signedness"), nb::arg("answered_as") = std::vector<int>());
+
+  nb::class_<rg::TokenTable>(m, "TokenTable")
+      .def(nb::init<size_t>(), nb::arg("capacity"))
+      .def(
+          "learn",
+          [](rg::TokenTable& self, uint32_t token, nb::bytes bytes) {
+            self.learn(token, std::string(bytes.c_str(), bytes.size()));
+          },
+          nb::arg("token"), nb::arg("bytes"))
+      .def(
+          "find",
+          [](const rg::TokenTable& self, uint32_t token) -> nb::object {
+            std::string bytes;
+            if (!self.find(token, &bytes)) return nb::none();
+            return nb::bytes(bytes.data(), bytes.size());
+          },
+          nb::arg("token"));
 
   nb::class_<rg::Guest>(m, "Guest")
       .def(
@@ -202,7 +246,18 @@ NB_MODULE(_guest, m) {
           nb::arg("older_form") = nb::none())
       .def_prop_ro("text",
                    [](const rg::Guest& self) { return nb::bytes(self.text().data(), self.text().size()); })
-      .def("poll", &poll)
+      .def("poll", &poll, nb::arg("text_room") = 0)
+      .def_prop_ro("news", &news)
+      .def(
+          "know_tokens",
+          [](rg::Guest& self, int32_t model_id, std::shared_ptr<rg::TokenTable> table, uint64_t count_limit) {
+            self.prompt_answers().know_tokens(model_id, std::move(table), count_limit);
+          },
+          nb::arg("model_id"), nb::arg("table"), nb::arg("count_limit"))
+      .def(
+          "forget_tokens",
+          [](rg::Guest& self, int32_t model_id) { self.prompt_answers().forget_tokens(model_id); },
+          nb::arg("model_id"))
       .def("resume", &rg::Guest::resume, nb::arg("answer"))
       .def("contains", &rg::Guest::contains, nb::arg("pointer"), nb::arg("length"))
       .def(

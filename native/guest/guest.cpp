@@ -87,7 +87,8 @@ void Guest::check_owner() const {
   if (polling_) throw Fault(FaultKind::kNative, "the guest is running");
 }
 
-// Runs on the guest's stack: copies, and returns a continuation that is polled until there is an answer.
+// Runs on the guest's stack: answers at once where it can; else copies, and returns a continuation that is
+// polled until there is an answer.
 void Guest::on_import(void* environment, wasmtime_caller_t* caller, const wasmtime_val_t* arguments,
                       size_t argument_count, wasmtime_val_t* results, size_t, wasm_trap_t**,
                       wasmtime_async_continuation_t* continuation) {
@@ -96,10 +97,6 @@ void Guest::on_import(void* environment, wasmtime_caller_t* caller, const wasmti
   wasmtime_context_t* context = api.wasmtime_caller_context(caller);
   auto* guest = static_cast<Guest*>(api.wasmtime_context_get_data(context));
   Mailbox& mailbox = guest->mailbox_;
-  mailbox.function_number = import->function_number;
-  mailbox.signedness = &import->signedness;
-  mailbox.argument_count = argument_count;
-  std::memcpy(mailbox.arguments, arguments, argument_count * sizeof(wasmtime_val_t));
   mailbox.memory = nullptr;
   mailbox.memory_size = 0;
   wasmtime_extern_t exported{};
@@ -114,12 +111,24 @@ void Guest::on_import(void* environment, wasmtime_caller_t* caller, const wasmti
     mailbox.memory = api.wasmtime_memory_data(context, &exported.of.memory);
     mailbox.memory_size = api.wasmtime_memory_data_size(context, &exported.of.memory);
   }
+  continuation->finalizer = nullptr;
+  if (import->answered_as != AnsweredAs::kParked &&
+      guest->prompt_answers_.answer(import->answered_as, arguments, argument_count, mailbox.memory,
+                                    mailbox.memory_size, &results[0].of.i32)) {
+    results[0].kind = kI32;
+    continuation->callback = &Guest::is_done;
+    continuation->environment = nullptr;
+    return;
+  }
+  mailbox.function_number = import->function_number;
+  mailbox.signedness = &import->signedness;
+  mailbox.argument_count = argument_count;
+  std::memcpy(mailbox.arguments, arguments, argument_count * sizeof(wasmtime_val_t));
   mailbox.full = true;
   mailbox.answered = false;
   guest->import_results_ = results;
   continuation->callback = &Guest::is_answered;
   continuation->environment = guest;
-  continuation->finalizer = nullptr;
 }
 
 bool Guest::is_answered(void* environment) {

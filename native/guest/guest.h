@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "program.h"
+#include "prompt_answers.h"
 
 namespace realm::guest {
 
@@ -58,6 +59,10 @@ class Guest {
   void resume(int32_t answer);
 
   const Mailbox& mailbox() const { return mailbox_; }
+  PromptAnswers& prompt_answers() {
+    check_owner();
+    return prompt_answers_;
+  }
   bool contains(uint64_t pointer, uint64_t length) const;
   uint8_t* at(uint64_t pointer,
               uint64_t length) const;  // throws when the guest is not parked or out of bounds
@@ -74,6 +79,7 @@ class Guest {
                         size_t argument_count, wasmtime_val_t* results, size_t result_count,
                         wasm_trap_t** trap, wasmtime_async_continuation_t* continuation);
   static bool is_answered(void* environment);
+  static bool is_done(void*) { return true; }
   static wasmtime_error_t* on_deadline(wasmtime_context_t* context, void* data, uint64_t* delta,
                                        uint8_t* kind);
 
@@ -106,6 +112,7 @@ class Guest {
   wasm_trap_t* trap_ = nullptr;
   wasmtime_error_t* error_ = nullptr;
   Mailbox mailbox_;
+  PromptAnswers prompt_answers_;
   wasmtime_val_t* import_results_ = nullptr;
   Phase phase_ = Phase::kInstantiate;
   const char* limit_message_ = nullptr;

@@ -100,10 +100,12 @@ std::string Program::serialize() const {
   return written;
 }
 
-void Program::link(const std::vector<int32_t>& function_numbers, const std::vector<std::string>& signedness) {
+void Program::link(const std::vector<int32_t>& function_numbers, const std::vector<std::string>& signedness,
+                   const std::vector<AnsweredAs>& answered_as) {
   const Api& api = host->api;
   if (prepared_ != nullptr) throw Fault(FaultKind::kNative, "the program is linked already");
-  if (function_numbers.size() != imports.size() || signedness.size() != imports.size())
+  if (function_numbers.size() != imports.size() || signedness.size() != imports.size() ||
+      (!answered_as.empty() && answered_as.size() != imports.size()))
     throw Fault(FaultKind::kNative, "link needs one function for each import");
   wasm_importtype_vec_t types{0, nullptr};
   api.wasmtime_module_imports(module_, &types);
@@ -119,7 +121,8 @@ void Program::link(const std::vector<int32_t>& function_numbers, const std::vect
                signedness[i].size() != declared.parameters.size()) {
       problem = where + " has a number of parameters that does not fit";
     } else {
-      linked_.push_back(std::make_unique<Import>(Import{&api, function_numbers[i], signedness[i]}));
+      const AnsweredAs kind = answered_as.empty() ? AnsweredAs::kParked : answered_as[i];
+      linked_.push_back(std::make_unique<Import>(Import{&api, function_numbers[i], signedness[i], kind}));
       const wasm_functype_t* type =
           api.wasm_externtype_as_functype_const(api.wasm_importtype_type(types.data[i]));
       wasmtime_error_t* error = api.wasmtime_linker_define_async_func(

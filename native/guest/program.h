@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "host.h"
+#include "prompt_answers.h"
 
 namespace realm::guest {
 
@@ -36,8 +37,10 @@ class Program {
 
   // One host function number for each import, in order; every import must be a
   // function with one i32 result. signedness: a string for each import, one
-  // letter an argument: 'u' reads an integer as unsigned.
-  void link(const std::vector<int32_t>& function_numbers, const std::vector<std::string>& signedness);
+  // letter an argument: 'u' reads an integer as unsigned. answered_as: how each is answered; when empty, all
+  // of them park their guest.
+  void link(const std::vector<int32_t>& function_numbers, const std::vector<std::string>& signedness,
+            const std::vector<AnsweredAs>& answered_as = {});
 
   std::string serialize() const;
 
@@ -54,6 +57,7 @@ class Program {
     const Api* api;
     int32_t function_number;
     std::string signedness;
+    AnsweredAs answered_as;
   };
   friend class Guest;
   Declaration declare(const wasm_externtype_t* type) const;

@@ -114,6 +114,16 @@ class GGUFFile:
         self._content_hash: str | None = None
 
     @property
+    def descriptor(self) -> int:
+        """To read by position; it is the file's own, and closed with it.
+
+        Raises GGUFOpenError when the file is closed.
+        """
+        if self._mapping is None:
+            raise GGUFOpenError(f"{self.path}: the file is closed")
+        return self._descriptor
+
+    @property
     def version(self) -> int:
         """2 or 3."""
         return self._header.version

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from realm.errors import GGUFLayoutError, GGUFTensorError, GGUFTruncatedError
 from realm.gguf import limits
 from realm.gguf.cursor import Cursor, shown
+from realm.gguf.turns import in_turns
 from realm.kernels.block_types import BLOCK_TYPES, BlockType
 
 _LARGEST_ELEMENT_COUNT = (1 << 63) - 1
@@ -40,7 +41,7 @@ def read_tensor_infos(cursor: Cursor, tensor_count: int) -> list[TensorInfo]:
     """`tensor_count` descriptions; their offsets still count from the data section's beginning."""
     infos: list[TensorInfo] = []
     names: set[str] = set()
-    for index in range(tensor_count):
+    for index in in_turns(range(tensor_count)):
         cursor.enter(f"tensor {index}")
         start = cursor.position
         name = cursor.string("name", GGUFTensorError, limits.NAME_BYTES)

@@ -3,6 +3,7 @@
 from realm.kernels._native import (
     PAGE_TOKENS,
     CachePool,
+    FactorArray,
     Matrix,
     Team,
     Transformer,
@@ -18,6 +19,7 @@ __all__ = [
     "INSTRUCTION_SETS",
     "PAGE_TOKENS",
     "CachePool",
+    "FactorArray",
     "Matrix",
     "NativeAdapter",
     "Team",

@@ -221,6 +221,21 @@ class Adapter:
     @property
     def bytes(self) -> int: ...
 
+class FactorArray:
+    def __init__(
+        self,
+        numbers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu")],
+    ) -> None: ...
+    def read(
+        self,
+        descriptor: int,
+        table: Annotated[
+            NDArray[numpy.int64], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ],
+    ) -> tuple[int, int, int]: ...
+    def filled(self, count: int) -> None: ...
+    def digests(self) -> bytes: ...
+
 PAGE_TOKENS: int = 32
 
 def best_instruction_set() -> str: ...

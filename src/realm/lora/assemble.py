@@ -5,33 +5,25 @@ What both formats share. Nothing comes out unless all of it is right.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import struct
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
 from realm.errors import AdapterFormatError, AdapterMismatchError
-from realm.lora.adapter import (
-    Adapter,
-    Factor,
-    Floats,
-    Projection,
-    Target,
-)
+from realm.gguf.turns import in_turns
+from realm.lora.adapter import Adapter, Factor, Projection, Target
 from realm.lora.base import EMBEDDING_NAME, AdapterBase
 from realm.lora.document import shown
+from realm.lora.identity import Identity
 from realm.lora.names import targets_of
+from realm.lora.stored import FactorFile, Filling, Rows
 
 LARGEST_RANK = 512
 _LARGEST_SCALE = float(np.finfo(np.float32).max)
-_CHUNK_BYTES = 4 << 20
-_HASHING_THREADS = 4
-_DIGEST_TAG = b"realm adapter 1"
 _PAIR_HEADER = struct.Struct("<QQQd")
 
 
@@ -61,86 +53,55 @@ def check_pairs(pairs: Sequence[Pair], base: AdapterBase, place: str) -> None:
     not fit the base or each other. place: begins the message."""
     if not pairs:
         raise AdapterFormatError(f"{place}: there is not one factor in it")
-    for pair in pairs:
+    for pair in in_turns(pairs):
         _check(pair, base, place)
 
 
 def assemble(
-    pairs: Sequence[Pair],
-    base: AdapterBase,
-    read: Callable[[str, Floats], None],
-    *,
-    place: str,
-    interleave: bool,
+    pairs: Sequence[Pair], base: AdapterBase, file: FactorFile, *, interleave: bool
 ) -> Adapter:
     """Read pairs that `check_pairs` passed into one array, and make the adapter.
 
-    read: fills float32 of the shape that the pair states with the tensor of this name.
-    place: begins the message of an error. interleave: rows of `b` for query and key stand in
-    transformers' order and must become the base's.
-    Raises AdapterFormatError, naming the tensor, for a number that is none.
+    interleave: rows of `b` for query and key stand in transformers' order and must become the
+    base's. The digest is still being computed when this returns.
+    Raises AdapterFormatError, naming the tensor, for a number that is none; and as `Filling.read`.
     """
-    ordered = sorted(pairs, key=lambda pair: targets_of(pair.name, base)[0][0].order)
-    whole = np.empty(sum(pair.element_count for pair in ordered), np.float32)
+    placed = [(targets_of(pair.name, base), pair) for pair in in_turns(pairs)]
+    placed.sort(key=lambda entry: entry[0][0][0].order)
+    rotated = _rotated_heads(base) if interleave else {}
+    whole = np.empty(sum(pair.element_count for _, pair in placed), np.float32)
+    frozen = whole.view()
+    frozen.setflags(write=False)
     factors: dict[Target, Factor] = {}
-    position = 0
-    for pair in ordered:
-        middle = position + math.prod(pair.a_shape)
-        end = position + pair.element_count
-        a = whole[position:middle].reshape(pair.a_shape)
-        b = whole[middle:end].reshape(pair.b_shape)
-        read(pair.a, a)
-        read(pair.b, b)
-        for target, rows in targets_of(pair.name, base):
-            heads = _rotated_heads(target.projection, base) if interleave else 0
-            if heads:
-                b[rows] = interleaved(b[rows], heads)
+    meaning = bytearray()
+    end = 0
+    filling = Filling(file, whole)
+    for targets, pair in in_turns(placed):
+        (rank, inputs), outputs = pair.a_shape, pair.b_shape[0]
+        begin, middle = end, end + rank * inputs
+        end = middle + outputs * rank
+        parts = [
+            Rows(rows.start, rows.stop - rows.start, rotated.get(target.projection, 0))
+            for target, rows in targets
+        ]
+        filling.add(pair.a, rank, inputs, [Rows(0, rank, 0)])
+        filling.add(pair.b, outputs, rank, parts)
+        a = frozen[begin:middle].reshape(rank, inputs)
+        b = frozen[middle:end].reshape(outputs, rank)
+        for target, rows in targets:
             factors[target] = Factor(a, b[rows], pair.scale)
-        position = end
-    _require_finite(whole, ordered, place)
-    whole.setflags(write=False)
-    for factor in factors.values():
-        factor.a.setflags(write=False)
-        factor.b.setflags(write=False)
-    in_order = dict(sorted(factors.items(), key=lambda item: item[0].order))
-    return Adapter(_digest(ordered, whole), MappingProxyType(in_order), whole.nbytes)
+        meaning += _PAIR_HEADER.pack(rank, inputs, outputs, pair.scale)
+        meaning += pair.name.encode() + b"\0"
+    filling.read()
+    identity = Identity(bytes(meaning), filling.digests)
+    return Adapter(identity, MappingProxyType(factors), whole.nbytes)
 
 
-def interleaved(rows: Floats, heads: int) -> Floats:
-    """Rows of each head as (0, half, 1, half + 1, ...): float32 [heads x size, rank], a copy.
-
-    What llama.cpp's converter does to the query and key weights of the llama family.
-    """
-    halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, rows.shape[1])
-    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows.shape)
-
-
-def _digest(pairs: Sequence[Pair], whole: Floats) -> bytes:
-    """SHA-256 over what the numbers are for, and over the SHA-256 of every chunk of them."""
-    digest = hashlib.sha256(_DIGEST_TAG)
-    for pair in pairs:
-        rank, inputs = pair.a_shape
-        digest.update(_PAIR_HEADER.pack(rank, inputs, pair.b_shape[0], pair.scale))
-        digest.update(pair.name.encode() + b"\0")
-    stored = whole.view(np.uint8)
-    chunks = [stored[i : i + _CHUNK_BYTES] for i in range(0, stored.size, _CHUNK_BYTES)]
-    if len(chunks) == 1:
-        digest.update(hashlib.sha256(chunks[0].data).digest())
-        return digest.digest()
-    # Hashing takes as long as all else together; it leaves Python's lock free.
-    with ThreadPoolExecutor(min(len(chunks), _HASHING_THREADS), "realm-adapter-hash") as team:
-        for part in team.map(lambda chunk: hashlib.sha256(chunk.data).digest(), chunks):
-            digest.update(part)
-    return digest.digest()
-
-
-def _rotated_heads(projection: Projection, base: AdapterBase) -> int:
-    """How many heads' rows must be interleaved; 0 for none."""
+def _rotated_heads(base: AdapterBase) -> dict[Projection, int]:
+    """The products whose heads' rows must be interleaved."""
     if not base.interleaved:
-        return 0
-    return {Projection.QUERY: base.head_count, Projection.KEY: base.kv_head_count}.get(
-        projection, 0
-    )
+        return {}
+    return {Projection.QUERY: base.head_count, Projection.KEY: base.kv_head_count}
 
 
 def _check(pair: Pair, base: AdapterBase, place: str) -> None:
@@ -170,21 +131,3 @@ def _check(pair: Pair, base: AdapterBase, place: str) -> None:
 
 def _mismatch(place: str, name: str, shape: tuple[int, ...], why: str) -> None:
     raise AdapterMismatchError(f"{place}: tensor {shown(name)} is {shape}, but {why}")
-
-
-def _require_finite(whole: Floats, pairs: Sequence[Pair], place: str) -> None:
-    # A number that is none makes the sum one; a sum may also overflow without.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(whole.sum()):
-            return
-    finite = np.isfinite(whole)
-    if finite.all():
-        return
-    index = int(np.argmin(finite))
-    number, position = whole[index], 0
-    for pair in pairs:
-        for name, shape in ((pair.a, pair.a_shape), (pair.b, pair.b_shape)):
-            size = math.prod(shape)
-            if position <= index < position + size:
-                raise AdapterFormatError(f"{place}: tensor {shown(name)}: it holds {number}")
-            position += size

@@ -45,6 +45,11 @@ class ReadableFile:
             self.close()
             raise AdapterOpenError(f"{self.path}: not a regular file")
 
+    @property
+    def descriptor(self) -> int:
+        """To read by position; it is closed with the file."""
+        return self._descriptor
+
     def read(self, position: int, byte_count: int) -> NDArray[np.uint8]:
         """`byte_count` bytes from `position`: a new uint8 array. Errors as `read_into`."""
         data = np.empty(byte_count, np.uint8)

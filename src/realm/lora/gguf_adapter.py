@@ -19,12 +19,14 @@ from realm.errors import (
     GGUFOpenError,
 )
 from realm.gguf import GGUFFile, TensorInfo, open_gguf
+from realm.gguf.turns import in_turns
 from realm.kernels.dequantize import MEANINGS, dequantize
 from realm.lora.adapter import Adapter, Floats
 from realm.lora.assemble import Pair, assemble, check_pairs
 from realm.lora.base import EMBEDDING_NAME, AdapterBase
 from realm.lora.document import at_tensor, shown
 from realm.lora.names import is_product
+from realm.lora.stored import STORED_TYPES, StoredNumbers
 
 _SIDES = (".lora_a", ".lora_b")
 _INVOCATION_TOKENS = "adapter.alora.invocation_tokens"
@@ -47,13 +49,30 @@ def _load(file: GGUFFile, base: AdapterBase) -> Adapter:
     alpha = file.get("adapter.lora.alpha", float, 0.0)
     pairs = _pair_up(file, base, alpha, place)
     check_pairs(pairs, base, place)
+    return assemble(pairs, base, _GGUFAdapterFile(file), interleave=False)
 
-    def read(name: str, out: Floats) -> None:
-        info = file.tensors[name]
-        values = dequantize(file.tensor_data(name), info.block_type, info.shape)
+
+class _GGUFAdapterFile:
+    """The file as `assemble` reads it."""
+
+    __slots__ = ("_file", "descriptor", "path")
+
+    def __init__(self, file: GGUFFile) -> None:
+        self._file = file
+        self.descriptor = file.descriptor
+        self.path = file.path
+
+    def stored(self, name: str) -> StoredNumbers | None:
+        info = self._file.tensors[name]
+        if info.block_type.name not in STORED_TYPES:
+            return None
+        dtype = STORED_TYPES.index(info.block_type.name)
+        return StoredNumbers(info.offset, dtype, _is_turned(name))
+
+    def compute(self, name: str, out: Floats) -> None:
+        info = self._file.tensors[name]
+        values = dequantize(self._file.tensor_data(name), info.block_type, info.shape)
         out[:] = values.T if _is_turned(name) else values
-
-    return assemble(pairs, base, read, place=place, interleave=False)
 
 
 def _check_metadata(file: GGUFFile, base: AdapterBase) -> None:
@@ -73,7 +92,7 @@ def _check_metadata(file: GGUFFile, base: AdapterBase) -> None:
 
 def _pair_up(file: GGUFFile, base: AdapterBase, alpha: float, place: str) -> list[Pair]:
     products: dict[str, dict[str, TensorInfo]] = {}
-    for info in file.tensors.values():
+    for info in in_turns(file.tensors.values()):
         name, side = info.name[:-7], info.name[-7:]
         if side not in _SIDES:
             if info.name.endswith((".weight", ".bias")):

@@ -232,10 +232,10 @@ class LoRAManager:
         try:
             version.source.require_unchanged()
             adapter = load_adapter(version.source.path, base)
-            known = version.known.get(load.base)
-            if known is not None and known[0].digest != adapter.digest:
+            packed = pack(adapter)  # while the digest is computed
+            digest, known = adapter.digest, version.known.get(load.base)
+            if known is not None and known[0].digest != digest:
                 raise AdapterOpenError(f"{version.source.path}: its content has changed")
-            digest, packed = adapter.digest, pack(adapter)
             with self._lock:
                 self._ledger.keep(load, digest, packed)
         except Exception as reason:
@@ -260,7 +260,8 @@ def _fit(
             errors.append(error)
             continue
         source.require_unchanged()
-        return key, adapter.digest, pack(adapter)
+        packed = pack(adapter)  # while the digest is computed
+        return key, adapter.digest, packed
     if errors:
         raise errors[0]
     return None

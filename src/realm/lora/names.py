@@ -20,6 +20,9 @@ DECODER_PATHS = ("model.", "model.language_model.", "language_model.model.")
 _HEAD_PATHS = frozenset({"lm_head", "language_model.lm_head"})
 _EMBEDDING_MODULE = "embed_tokens"
 
+EMBEDDING_PATHS = frozenset(path + _EMBEDDING_MODULE for path in DECODER_PATHS)
+"""What the embedding may be called in a transformers model."""
+
 # Module of a layer in transformers -> tensor of a layer in GGUF.
 _LAYER_MODULES: Mapping[str, str] = MappingProxyType(
     {
@@ -100,9 +103,9 @@ def layer_of(path: str) -> int:
 
 def targets_of(name: str, base: AdapterBase) -> list[tuple[Target, slice]]:
     """What a GGUF tensor of `base` is here, with its rows: several parts where it is fused."""
-    rows = base.shapes[name][0]
-    if name == EMBEDDING_NAME:
-        return [(Target(None, Projection.EMBEDDING), slice(0, rows))]
+    rows, columns = base.shapes[name]
+    if name == EMBEDDING_NAME:  # stored by token: its outputs are the columns
+        return [(Target(None, Projection.EMBEDDING), slice(0, columns))]
     if name == HEAD_NAME:
         return [(Target(None, Projection.HEAD), slice(0, rows))]
     _, index, tensor = name.split(".", 2)

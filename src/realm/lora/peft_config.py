@@ -265,9 +265,12 @@ def _names(modules: Pattern | frozenset[str], path: str) -> bool:
         return modules.matches_all(path)
     if not modules:
         return False
-    if path in modules:
-        return True
-    return any(path[index + 1 :] in modules for index, c in enumerate(path) if c == ".")
+    rest, dot = path, "."
+    while dot:
+        if rest in modules:
+            return True
+        _, dot, rest = rest.partition(".")
+    return False
 
 
 def _layer_of(path: str) -> int | None:

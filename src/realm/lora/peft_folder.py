@@ -16,6 +16,7 @@ from realm.errors import (
     AdapterMismatchError,
     AdapterOpenError,
 )
+from realm.gguf.turns import in_turns
 from realm.lora.adapter import Adapter, Floats
 from realm.lora.assemble import Pair, assemble, check_pairs
 from realm.lora.base import EMBEDDING_NAME, HEAD_NAME, AdapterBase
@@ -23,6 +24,7 @@ from realm.lora.document import at_tensor, shown
 from realm.lora.files import ReadableFile
 from realm.lora.names import (
     DECODER_PATHS,
+    EMBEDDING_PATHS,
     PEFT_PREFIX,
     gguf_name,
     is_product,
@@ -31,6 +33,7 @@ from realm.lora.names import (
 )
 from realm.lora.peft_config import PeftConfig, parse_config
 from realm.lora.safetensors import SafetensorsHeader, StoredTensor, read_header, read_rows
+from realm.lora.stored import STORED_TYPES, StoredNumbers
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -67,11 +70,27 @@ def load_peft_folder(folder: Path, base: AdapterBase) -> Adapter:
         for name, tensor in header.tensors.items():
             if name.endswith(_COPY):
                 _check_copy(file, header, tensor, base)
+        return assemble(pairs, base, _PeftFile(file, header), interleave=True)
 
-        def read(name: str, out: Floats) -> None:
-            read_rows(file, header, header.tensors[name], 0, out)
 
-        return assemble(pairs, base, read, place=str(file.path), interleave=True)
+class _PeftFile:
+    """The weights' file as `assemble` reads it."""
+
+    __slots__ = ("_file", "_header", "descriptor", "path")
+
+    def __init__(self, file: ReadableFile, header: SafetensorsHeader) -> None:
+        self._file = file
+        self._header = header
+        self.descriptor = file.descriptor
+        self.path = file.path
+
+    def stored(self, name: str) -> StoredNumbers:
+        tensor = self._header.tensors[name]
+        position = self._header.data_offset + tensor.begin
+        return StoredNumbers(position, STORED_TYPES.index(tensor.dtype), False)
+
+    def compute(self, name: str, out: Floats) -> None:
+        read_rows(self._file, self._header, self._header.tensors[name], 0, out)
 
 
 def _read_config(folder: Path) -> PeftConfig:
@@ -98,13 +117,13 @@ def _pair_up(
 ) -> list[Pair]:
     """The factors by twos, each of a module that the configuration names, and none left out."""
     modules: dict[str, dict[str, StoredTensor]] = {}
-    for tensor in header.tensors.values():
+    for tensor in in_turns(header.tensors.values()):
         path, side = _parse_name(tensor.name, place)
         if side is not None:
             modules.setdefault(path, {})[side] = tensor
     products: dict[str, str] = {}
     pairs = []
-    for path, sides in modules.items():
+    for path, sides in in_turns(modules.items()):
         one = next(iter(sides.values()))
         if len(sides) < 2:
             missing = "A" if "b" in sides else "B"
@@ -139,15 +158,17 @@ def _pair_up(
 def _parse_name(name: str, place: str) -> tuple[str, str | None]:
     """The module's path and which factor it is; None for a copy of the base's own weights."""
     if name.startswith(PEFT_PREFIX):
-        for ending, side in _FACTORS.items():
-            if name.endswith(ending):
-                path = name[len(PEFT_PREFIX) : -len(ending)]
-                is_embedding = gguf_name(path) == EMBEDDING_NAME
-                if is_embedding != ("embedding" in ending):
-                    raise AdapterFormatError(
-                        f"{at_tensor(place, name)}: not how factors of this module are called"
-                    )
-                return path, side
+        split = name.rfind(".lora_")
+        ending = name[split:] if split >= 0 else ""
+        side = _FACTORS.get(ending)
+        if side is not None:
+            path = name[len(PEFT_PREFIX) : split]
+            is_embedding = path in EMBEDDING_PATHS
+            if is_embedding != ("embedding" in ending):
+                raise AdapterFormatError(
+                    f"{at_tensor(place, name)}: not how factors of this module are called"
+                )
+            return path, side
         if name.endswith(_COPY):
             return name[len(PEFT_PREFIX) : -len(_COPY)], None
     for ending, why in _OTHER_KINDS:

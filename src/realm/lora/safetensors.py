@@ -13,12 +13,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm.errors import AdapterFormatError, AdapterKindError
+from realm.gguf.turns import in_turns
 from realm.lora.document import at_tensor, parse_object, shown
 from realm.lora.files import ReadableFile
 
@@ -55,8 +56,7 @@ _OTHER_TYPES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
+class StoredTensor(NamedTuple):
     """A tensor as the header has it. begin, end: bytes within the data that follows the header."""
 
     name: str
@@ -95,7 +95,7 @@ def read_header(file: ReadableFile) -> SafetensorsHeader:
     _check_metadata(document.pop(_METADATA, {}), place)
     if len(document) > _TENSORS:
         raise AdapterFormatError(f"{place}: {len(document)} tensors, more than {_TENSORS}")
-    tensors = [_tensor(name, entry, place) for name, entry in document.items()]
+    tensors = [_tensor(name, entry, place) for name, entry in in_turns(document.items())]
     tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
     data_bytes = file.size_bytes - _LENGTH_BYTES - length
     _check_layout(tensors, data_bytes, place)
@@ -132,7 +132,7 @@ def _check_metadata(metadata: object, place: str) -> None:
 
 
 def _tensor(name: str, entry: Any, place: str) -> StoredTensor:
-    if not isinstance(entry, dict) or set(entry) != _FIELDS:
+    if not isinstance(entry, dict) or entry.keys() != _FIELDS:
         raise AdapterFormatError(
             f"{at_tensor(place, name)}: must have exactly {', '.join(sorted(_FIELDS))}"
         )
@@ -158,9 +158,10 @@ def _tensor(name: str, entry: Any, place: str) -> StoredTensor:
 
 
 def _are_sizes(values: object) -> bool:
-    return isinstance(values, list) and all(
-        type(value) is int and 0 <= value <= sys.maxsize for value in values
-    )
+    """A list of integers that are no booleans and may be sizes; there are thousands of these."""
+    if not isinstance(values, list) or not set(map(type, values)) <= {int}:
+        return False
+    return not values or (min(values) >= 0 and max(values) <= sys.maxsize)
 
 
 def _check_layout(tensors: list[StoredTensor], data_bytes: int, place: str) -> None:
