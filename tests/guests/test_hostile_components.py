@@ -157,7 +157,8 @@ def test_a_flood_in_one_call_is_refused(name, message):
     stage = ComponentStage(limits=replace(LIMITS, memory_bytes=64 << 20))
     body = f"(call ${name} (i32.const 0) (i32.const {60 << 20}))"
     with pytest.raises(GuestLimitError, match=message):
-        stage.run(component(body, imports=(name,), pages=1024), memory_bytes=64 << 20)
+        program = component(body, imports=(name,), pages=1024)
+        stage.run(program, memory_bytes=64 << 20, compute_seconds=5)
     stage.close()
     assert stage.alive == 0
 

@@ -300,7 +300,6 @@ def make_bench(
         options=options,
         limits=limits if limits is not None else GuestLimits(sessions=3, models=2),
         put_piece=put_piece,
-        heard_token=lambda: None,
         log=lambda level, text: logged.append((level, text)),
         now=lambda: clock[0],
         seed=b"seed",

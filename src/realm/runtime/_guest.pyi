@@ -10,6 +10,10 @@ YIELDED: int
 TRAPPED: int
 LIMIT: int
 CONTRACT: int
+# How a host call is answered: by the host, or on the guest's own stack where that can be done.
+PARKS: int
+DECODES_TOKENS: int
+STREAMS_TOKEN: int
 
 @final
 class Host:
@@ -41,7 +45,20 @@ class Program:
     def memory_is_64(self) -> bool: ...
     @property
     def memory_pages(self) -> tuple[int, int | None]: ...
-    def link(self, function_numbers: Sequence[int], signedness: Sequence[str]) -> None: ...
+    # answered_as: PARKS for all when empty.
+    def link(
+        self,
+        function_numbers: Sequence[int],
+        signedness: Sequence[str],
+        answered_as: Sequence[int] = (),
+    ) -> None: ...
+
+@final
+class TokenTable:
+    # capacity: tokens; beyond it all are forgotten first.
+    def __init__(self, capacity: int) -> None: ...
+    def learn(self, token: int, bytes: bytes) -> None: ...
+    def find(self, token: int) -> bytes | None: ...
 
 @final
 class Guest:
@@ -59,7 +76,15 @@ class Guest:
         older_form: tuple[int, int, int, int] | None = None,
     ) -> None: ...
     # (function number, arguments) when parked, an int when finished, None when yielded, else a text.
-    def poll(self) -> tuple[int, Any]: ...
+    # text_room: bytes of the one text that it may stream without parking.
+    def poll(self, text_room: int = 0) -> tuple[int, Any]: ...
+    # What was answered on its own stack since the last look: what realm_last_size gives from then
+    # on (or -1), and the text that was streamed (or None) with its bytes.
+    @property
+    def news(self) -> tuple[int, str | None, int] | None: ...
+    # realm_decode_tokens of at most count_limit ids on this handle is answered from the table.
+    def know_tokens(self, model_id: int, table: TokenTable, count_limit: int) -> None: ...
+    def forget_tokens(self, model_id: int) -> None: ...
     @property
     def text(self) -> bytes: ...
     def resume(self, answer: int) -> None: ...

@@ -59,6 +59,8 @@ _LIMIT_SIGNS = {
 class ComponentGuest:
     """What `_guest.Guest` is for a module. All methods but `run` belong to the engine thread."""
 
+    news: tuple[int, str | None, int] | None = None  # every one of its calls parks it
+
     def __init__(
         self,
         tier: ComponentTier,
@@ -85,7 +87,7 @@ class ComponentGuest:
         self._compute_start = 0.0
         self._wall_deadline = time.monotonic() + limits.wall_seconds
 
-    def poll(self) -> tuple[int, Any]:
+    def poll(self, text_room: int = 0) -> tuple[int, Any]:  # noqa: ARG002 (every call parks it)
         """As `_guest.Guest.poll`, without ever computing; RUNNING while it does so itself."""
         if self._mail is not None:
             return _guest.PARKED, self._mail

@@ -20,11 +20,19 @@ class Delivery:
 
     capacity: pieces that wait at most; None keeps none, for a caller who wants only the result.
     on_room: called, on the consumer's thread, when a producer that found no room may go on.
+    tell: called, on the producer's, with what wakes a consumer that may wait for a piece; whoever
+    takes it calls that soon, on any thread.
     """
 
-    def __init__(self, capacity: int | None, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        capacity: int | None,
+        on_room: Callable[[], None],
+        tell: Callable[[Callable[[], None]], None],
+    ) -> None:
         self._capacity = capacity
         self._on_room = on_room
+        self._tell = tell
         self._changed = threading.Condition()
         self._pieces: deque[Piece] = deque()
         self._refused = False
@@ -40,8 +48,14 @@ class Delivery:
                 self._refused = True
                 return False
             self._pieces.append(piece)
-            self._changed.notify_all()
-            return True
+            waits = len(self._pieces) == 1  # with more there, a consumer does not, or has been told
+        if waits:
+            self._tell(self._wake)
+        return True
+
+    def has_room(self) -> bool:
+        """Producer: whether the next `offer` will be taken."""
+        return self._capacity is None or len(self._pieces) < self._capacity
 
     def finish(self, result: GenerationResult) -> None:
         """Producer: the request has ended."""
@@ -83,6 +97,10 @@ class Delivery:
         """Consumer: returns when the request has ended, in whatever way."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     @property
     def _ended(self) -> bool:

@@ -78,7 +78,6 @@ class DirectRun:
         if output.error is not None:
             self.fail(output.error)
             return
-        self.stopwatch.token(self._now())
         self._output = output
 
     def deliver_rows(self, rows: NDArray[np.float32] | RealmError) -> None:

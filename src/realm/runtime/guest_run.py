@@ -78,6 +78,8 @@ class GuestRun:
         self._last_piece: Piece | None = None
         self._guest: _guest.Guest | ComponentGuest | None = _start(program, request, surroundings)
         self._state = GuestState(surroundings, GuestMemory(self._guest))
+        if isinstance(self._guest, _guest.Guest):
+            self._state.native = self._guest
         if self._is_older:
             self._state.models.add(ModelHandle(request.model))
         self._texts: list[str] = []
@@ -88,7 +90,17 @@ class GuestRun:
 
     def advance(self) -> None:
         """See `Run`. Raises GuestLimitError when the tenant's guests have too much memory."""
-        self._go_on()
+        self.is_busy = False
+        if self._last_piece is not None:
+            self._put_last_piece(self._last_piece)
+            return
+        wait = self._wait
+        if wait is None:
+            self.needs_signal = False
+        elif not isinstance(wait, _ENGINE_WAITS):
+            self._complete(wait.retry)
+        if self._wait is None:
+            self._go_on()
         guest = self._guest
         if guest is not None and guest.memory_bytes != self.memory_bytes:
             more = guest.memory_bytes - self.memory_bytes
@@ -96,33 +108,29 @@ class GuestRun:
             self._surroundings.services.account.take_memory(more)
 
     def _go_on(self) -> None:
-        self.is_busy = False
-        if self._last_piece is not None:
-            self._put_last_piece(self._last_piece)
-            return
-        if self._wait is not None and not isinstance(self._wait, _ENGINE_WAITS):
-            self._complete(self._wait.retry)
-        elif self._wait is None:
-            self.needs_signal = False
+        """Runs the guest until it waits, ends, or has had its turn."""
         guest, state = self._guest, self._state
         now = self._surroundings.now
         turn_end = now() + _TURN_SECONDS
         calls = 0
         while guest is not None and self._wait is None:
-            outcome, payload = guest.poll()
+            outcome, payload = guest.poll(state.output_room())
+            news = guest.news
+            if news is not None:
+                state.hear(*news)
             if outcome == _PARKED:
                 number, arguments = payload
                 try:
                     answer = HANDLERS[number](state, *arguments)
                 except Exception as error:
                     answer = refusal(state, error)
-                if isinstance(answer, int):
-                    guest.resume(answer)
-                else:
+                if not isinstance(answer, int):
                     self._wait_for(answer)
+                    return
+                guest.resume(answer)
                 calls += 1
                 if calls == _TURN_CALLS or now() > turn_end:
-                    self.is_busy = self._wait is None
+                    self.is_busy = True
                     return
             elif outcome == _guest.YIELDED:
                 self.is_busy = True
@@ -147,7 +155,19 @@ class GuestRun:
         """See `Run`."""
         wait = self._wait
         assert isinstance(wait, WaitForStep)
-        self._complete(wait.complete, output.error if output.error is not None else output)
+        try:
+            if output.error is not None:
+                raise output.error
+            answer = wait.complete(output)
+        except Exception as error:
+            answer = refusal(self._state, error)
+        self._wait = None
+        self.sequence = None  # nothing else is set for such a wait
+        if isinstance(answer, int):
+            assert self._guest is not None
+            self._guest.resume(answer)
+        else:
+            self._wait_for(answer)
 
     def deliver_rows(self, rows: NDArray[np.float32] | RealmError) -> None:
         """See `Run`."""
@@ -280,6 +300,7 @@ class GuestRun:
         self._surroundings.services.account.take_memory(-self.memory_bytes)
         self.memory_bytes = 0
         self._state.memory.release()
+        self._state.native = None
         self._forget_wait()
         self.is_busy = False
         self._state.close()

@@ -23,6 +23,7 @@ from realm.session import Piece
 if TYPE_CHECKING:
     from realm.config import GenerationOptions
     from realm.engine import Engine, TokenLogprobs
+    from realm.runtime import _guest
     from realm.runtime.held_adapters import HeldAdapters, RequestAdapters
     from realm.runtime.request_constraint import RequestConstraint
     from realm.runtime.services import TenantServices
@@ -31,11 +32,16 @@ if TYPE_CHECKING:
     from realm.session.constraint import Constraint
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a guest's host functions may reach.
 
     models: the tenant's allow-list by name. put_piece: False when the client must take some first.
+    has_room: whether the next put_piece will not be refused.
     adapters: the tenant's. seed: what realm_random is derived from. now: seconds, monotonic.
     log: (level, text).
     constraint: the request's own. services: what the tenant shares. wake: any thread may call it,
@@ -48,7 +54,6 @@ class Surroundings:
     options: GenerationOptions
     limits: GuestLimits
     put_piece: Callable[[Piece], bool]
-    heard_token: Callable[[], None]
     log: Callable[[int, str], None]
     now: Callable[[], float]
     seed: bytes
@@ -59,6 +64,7 @@ class Surroundings:
     constraint: RequestConstraint
     services: TenantServices
     wake: Callable[[], None]
+    has_room: Callable[[], bool] = _never
 
 
 class GuestState:
@@ -77,6 +83,7 @@ class GuestState:
         self.last_exception: RealmError | None = None
         self.last_code: ErrorCode | None = None
         self.last_size = 0
+        self.native: _guest.Guest | None = None  # of a guest whose calls may be answered at once
         self.untold_token_ids: list[int] = []
         self.untold_logprobs: list[TokenLogprobs] = []
         self.work: Work[Any] | None = None
@@ -91,6 +98,8 @@ class GuestState:
         self._log_bytes = 0
         self._random_calls = 0
         self._started = surroundings.now()
+        self._output_limit = limits.output_bytes
+        self._has_room = surroundings.has_room
 
     def elapsed_milliseconds(self) -> int:
         return int((self.surroundings.now() - self._started) * 1000)
@@ -100,6 +109,27 @@ class GuestState:
         self._output_bytes = self._count(
             self._output_bytes, size, self.surroundings.limits.output_bytes, "output"
         )
+
+    def output_room(self) -> int:
+        """Bytes of output that may still come; 0 while the client must take some first."""
+        return self._output_limit - self._output_bytes if self._has_room() else 0
+
+    def hear(self, size: int, text: str | None, text_bytes: int) -> None:
+        """Keeps account of calls that were answered on the guest's own stack."""
+        if size >= 0:
+            self.last_size = size
+        if text is not None:
+            self._output_bytes += text_bytes  # no more than `output_room` found
+            self.put_text(text)
+
+    def put_text(self, text: str) -> bool:
+        """Text for the client, with the tokens that belong to it; False when there is no room."""
+        piece = Piece(text, tuple(self.untold_token_ids), tuple(self.untold_logprobs))
+        if not self.surroundings.put_piece(piece):
+            return False
+        self.untold_token_ids.clear()
+        self.untold_logprobs.clear()
+        return True
 
     def count_log(self, size: int) -> None:
         """Raises HostCallError(LIMIT)."""
@@ -129,16 +159,19 @@ class GuestState:
     def tokens_generated(
         self,
         session: SessionHandle,
-        token_ids: list[int],
+        token_ids: Sequence[int],
         logprobs: Sequence[TokenLogprobs] = (),
     ) -> None:
         """Records ids that became part of a session after its prompt."""
-        session.logprobs += [None] * (len(session.token_ids) - len(session.logprobs))
-        session.token_ids.extend(token_ids)
-        session.logprobs.extend(logprobs)
-        if session is self.first_session:
-            self.untold_token_ids.extend(token_ids)
-            self.untold_logprobs.extend(logprobs)
+        is_first = session is self.first_session
+        if logprobs:
+            session.logprobs += [None] * (len(session.token_ids) - len(session.logprobs))
+            session.logprobs += logprobs
+            if is_first:
+                self.untold_logprobs += logprobs
+        session.token_ids += token_ids
+        if is_first:
+            self.untold_token_ids += token_ids
 
     def reserve_model(self, size: int) -> None:
         """Bytes of a model that is about to be stored. Raises HostCallError(LIMIT)."""

@@ -5,6 +5,7 @@ A number means something to its own guest only. Lives on the engine thread.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -110,7 +111,7 @@ class SessionRule:
     def copy(self) -> SessionRule:
         return SessionRule(self.constraint.copy(), list(self.positions))
 
-    def accept(self, first: int, ids: list[int]) -> None:
+    def accept(self, first: int, ids: Sequence[int]) -> None:
         """Tokens have been added at `first` and after. Raises ConstraintError."""
         for position, token in enumerate(ids, first):
             before = self.constraint.accepted
@@ -129,7 +130,8 @@ class SessionRule:
 class SessionHandle:
     """An open session; the ids given to it and the ids that it generated since.
 
-    logprobs: one for each of token_ids, None for those that the program chose itself.
+    logprobs: one for each of token_ids up to the last that has any, None for those that the program
+    chose itself.
     request_rule, own_rule: what its sampled and accepted tokens must satisfy; of the request, and
     of the program. mask: the tokens that the program allows the next sample.
     """

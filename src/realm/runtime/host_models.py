@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from array import array
+from collections.abc import Sequence
 
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_state import GuestState
@@ -27,14 +28,20 @@ def put_bytes(state: GuestState, data: bytes, pointer: int, room: int) -> int:
     return len(data)
 
 
-def put_ids(state: GuestState, ids: list[int], pointer: int, room: int) -> int:
+def put_ids(state: GuestState, ids: Sequence[int], pointer: int, room: int) -> int:
     """As `put_bytes`, counted in u32 ids."""
     state.memory.require(pointer, room * _WORD_BYTES)
-    state.last_size = len(ids)
-    if len(ids) > room:
-        raise HostCallError(ErrorCode.BUFFER, f"{len(ids)} ids do not fit in {room}")
-    state.memory.put(pointer, array("I", ids).tobytes())
-    return len(ids)
+    return fill_ids(state, ids, pointer, room)
+
+
+def fill_ids(state: GuestState, ids: Sequence[int], pointer: int, room: int) -> int:
+    """As `put_ids`, where the call has found the memory to have the room."""
+    count = state.last_size = len(ids)
+    if count > room:
+        raise HostCallError(ErrorCode.BUFFER, f"{count} ids do not fit in {room}")
+    data = ids[0].to_bytes(_WORD_BYTES, "little") if count == 1 else array("I", ids).tobytes()
+    state.memory.put(pointer, data)
+    return count
 
 
 def read_bounded_text(state: GuestState, pointer: int, length: int) -> str:
@@ -57,6 +64,8 @@ def load_model_by_name(state: GuestState, name_ptr: int, name_len: int) -> int:
 
 def remove_model(state: GuestState, model_id: int) -> int:
     state.close_model(state.models.remove(model_id))
+    if state.native is not None:
+        state.native.forget_tokens(model_id)
     return 0
 
 
@@ -119,6 +128,9 @@ def decode_tokens(  # noqa: PLR0917
     if size > out_max_len:  # known before the bytes stand anywhere
         raise HostCallError(ErrorCode.BUFFER, f"{size} bytes do not fit in {out_max_len}")
     memory.put(out_ptr, b"".join(pieces))
+    if state.native is not None:
+        # From now on these tokens are answered without parking the guest.
+        state.native.know_tokens(model_id, model.known_tokens, limit)
     return size
 
 

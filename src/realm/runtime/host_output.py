@@ -5,7 +5,6 @@ from __future__ import annotations
 from realm.runtime.contract import ErrorCode
 from realm.runtime.guest_state import GuestState
 from realm.runtime.host_call import Answer, HostCallError, WaitForRoom
-from realm.session import Piece
 
 _LAST_MILLISECOND = (1 << 31) - 1
 _LOG_LEVELS = 4
@@ -21,12 +20,9 @@ def stream_token(state: GuestState, token_ptr: int, token_len: int) -> Answer:
     if not text:
         return 0
     state.count_output(token_len)
-    piece = Piece(text, tuple(state.untold_token_ids), tuple(state.untold_logprobs))
-    state.untold_token_ids.clear()
-    state.untold_logprobs.clear()
 
     def put() -> Answer:
-        return 0 if state.surroundings.put_piece(piece) else WaitForRoom(put)
+        return 0 if state.put_text(text) else WaitForRoom(put)
 
     return put()
 

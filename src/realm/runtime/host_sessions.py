@@ -6,7 +6,7 @@ holds for the first session that its program opens and for that session's forks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from realm.runtime.guest_state import GuestState
 from realm.runtime.handles import ModelHandle, SessionHandle, SessionRule
 from realm.runtime.held_adapters import weighted
 from realm.runtime.host_call import Answer, HostCallError, WaitForStep
-from realm.runtime.host_models import put_ids, read_bounded_text
+from realm.runtime.host_models import fill_ids, read_bounded_text
 from realm.runtime.host_work import by_length, in_background
 from realm.runtime.layouts import (
     GEN_OPTIONS,
@@ -96,8 +96,9 @@ def session_sample(
     if out_max_len == 0:
         state.last_size = 1
         raise HostCallError(ErrorCode.BUFFER, "no room for a token id")
-    engine = state.surroundings.engine
-    sampling = state.surroundings.options.sampling
+    surroundings = state.surroundings
+    engine = surroundings.engine
+    sampling = surroundings.options.sampling
     if params_ptr:
         data = state.memory.read(params_ptr, SAMPLE_PARAMETERS.size)
         sampling = read_sample_parameters(data, sampling)
@@ -108,11 +109,11 @@ def session_sample(
     handle.mask = None
 
     def complete(output: StepOutput) -> int:
-        ids = list(output.token_ids)
-        _move_on(state, handle, ids)
+        ids = output.token_ids
+        if handle.request_rule is not None or handle.own_rule is not None:
+            _move_on(state, handle, ids)
         state.tokens_generated(handle, ids, output.logprobs)
-        state.surroundings.heard_token()
-        return put_ids(state, ids, out_ptr, out_max_len)
+        return fill_ids(state, ids, out_ptr, out_max_len)  # it was parked all the while
 
     return WaitForStep(handle.sequence, complete)
 
@@ -232,7 +233,6 @@ def _generate(  # noqa: PLR0917
     texts: list[str] = []
 
     def complete(output: StepOutput) -> Answer:
-        state.surroundings.heard_token()
         texts.extend(piece.text for piece in session.advance(output))
         if not session.finished:
             return WaitForStep(session.sequence, complete)
@@ -286,7 +286,7 @@ def _append(state: GuestState, handle: SessionHandle, ids: list[int]) -> None:
         raise
 
 
-def _move_on(state: GuestState, handle: SessionHandle, ids: list[int]) -> None:
+def _move_on(state: GuestState, handle: SessionHandle, ids: Sequence[int]) -> None:
     """Moves the session's constraints on by tokens that have just been added to it."""
     if handle.request_rule is None and handle.own_rule is None:
         return

@@ -12,6 +12,7 @@ from typing import Any
 
 from realm.errors import ChatTemplateError
 from realm.model import StoredModel, TensorReader
+from realm.runtime import _guest
 from realm.session.chat import ChatTemplate
 
 # Tokens whose bytes are kept at hand, as many as a conversation's language has.
@@ -21,13 +22,16 @@ Message = Mapping[str, Any]
 
 
 class HostedModel:
-    """`load_seconds`: what loading took, for the timings of its requests."""
+    """`load_seconds`: what loading took, for the timings of its requests.
+
+    known_tokens: what `token_bytes` has given lately.
+    """
 
     def __init__(self, name: str, stored: StoredModel, load_seconds: float) -> None:
         self.name = name
         self.stored = stored
         self.load_seconds = load_seconds
-        self._token_bytes: dict[int, bytes] = {}
+        self.known_tokens = _guest.TokenTable(_KNOWN_TOKENS)
 
     @property
     def vocabulary_size(self) -> int:
@@ -98,14 +102,12 @@ class HostedModel:
 
     def token_bytes(self, token_id: int) -> bytes:
         """What a token adds to a text that goes on: nothing for a control token."""
-        known = self._token_bytes.get(token_id)
+        known = self.known_tokens.find(token_id)
         if known is None:
-            if len(self._token_bytes) >= _KNOWN_TOKENS:
-                self._token_bytes.clear()
             known = self.stored.tokenizer.decode_bytes(
                 [token_id], skip_special=True, continuation=True
             )
-            self._token_bytes[token_id] = known
+            self.known_tokens.learn(token_id, known)
         return known
 
     def _token_text(self, token_id: int | None) -> str:

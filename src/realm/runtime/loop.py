@@ -14,6 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from realm.errors import CancelledError, GuestLimitError, RealmError, RequestError
+from realm.runtime.faults import error_of_one, host_fault
+from realm.runtime.herald import Herald
 from realm.runtime.job import Job
 from realm.runtime.request_queue import RequestQueue
 from realm.runtime.run import Run
@@ -38,6 +40,7 @@ class EngineLoop:
     """engine: used by this loop alone. now: seconds, monotonic. active_limit: requests at once.
 
     memory_limit: bytes of all guests' memory; while they have as much, no request begins.
+    herald: for the engine thread; sent before each step.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class EngineLoop:
         self._inbox: deque[tuple[Callable[[], None], Job | None]] = deque()
         self._closing = False
         self._queue = RequestQueue()
+        self.herald = Herald()
         self._active: dict[Job, None] = {}
         self._runnable: deque[Job] = deque()
         self._busy: deque[Job] = deque()
@@ -139,6 +143,7 @@ class EngineLoop:
         unsent = [job for _, job in letters if job is not None]
         for job in [*unsent, *self._active, *self._queue]:
             self._fail(job, CancelledError("the runtime was closed"))
+        self.herald.close()
 
     def _has_work(self) -> bool:
         if self._runnable or self._busy or self._layered or self._can_begin():
@@ -154,15 +159,19 @@ class EngineLoop:
     def _turn(self) -> None:
         while self._can_begin():
             self._begin(self._queue.take())
+        now = self._now()
         for _ in range(len(self._runnable)):
             job = self._runnable.popleft()
-            if self._alive_tenants > 1 and job.account.turns.is_spent(self._now()):
+            if self._alive_tenants > 1 and job.account.turns.is_spent(now):
                 self._busy.append(job)
             else:
-                self._advance(job)
+                now = self._advance(job, now)
         if self._layered:
             self._run_layers()
-        self._advance_busy()
+        if self._busy:
+            self.herald.send()
+            self._advance_busy()
+        self.herald.send()
         if self._engine.has_work:
             self._step()
         if self._active and self._now() >= self._next_deadline_check:
@@ -170,13 +179,12 @@ class EngineLoop:
 
     def _advance_busy(self) -> None:
         started = self._now()
-        if not self._busy or (self._engine.has_work and started < self._next_busy):
+        if self._engine.has_work and started < self._next_busy:
             return
         job = self._take_busy(started)
         if job is None:
             return
-        self._advance(job)
-        ended = self._now()
+        ended = self._advance(job, self._now())
         self._next_busy = ended + (_BUSY_SHARE - 1) * (ended - started)
 
     def _take_busy(self, now: float) -> Job | None:
@@ -210,14 +218,14 @@ class EngineLoop:
         except Exception as error:
             _LOGGER.exception("layers failed")
             for job, _ in batch:
-                self._fail(job, _fault(error))
+                self._fail(job, host_fault(error))
             return
         now = self._now()
         row_seconds = (now - started) / sum(len(rows.hidden) for _, rows in batch)
         for (job, rows), answer in zip(batch, answers, strict=True):
             job.account.turns.charge(row_seconds * len(rows.hidden), now)
             if job.run is not None and self._guarded(job, partial(job.run.deliver_rows, answer)):
-                self._advance(job)
+                self._advance(job, self._now())
 
     def _step(self) -> None:
         started = self._now()
@@ -226,22 +234,29 @@ class EngineLoop:
         except Exception as error:
             self._fail_step(error)
             return
-        seconds = self._now() - started
-        for job in self._waiting.values():
+        ended = self._now()
+        seconds = ended - started
+        waiting = self._waiting
+        for job in waiting.values():
             job.stopwatch.native_seconds += seconds
         for output in outputs:
-            if output.sequence not in self._waiting:
+            answered = waiting.pop(output.sequence, None)
+            if answered is None or answered.run is None:
                 continue
-            job = self._waiting.pop(output.sequence)
-            job.account.turns.pay_token()
-            if job.run is not None and self._guarded(job, partial(job.run.deliver, output)):
-                self._line_up(job)
+            answered.account.turns.pay_token()
+            if output.token_ids:
+                answered.stopwatch.token(ended)
+            try:
+                answered.run.deliver(output)
+            except Exception as error:
+                self._fail_for(answered, error)
+            else:
+                self._line_up(answered)
 
     def _fail_step(self, error: Exception) -> None:
         _LOGGER.error("an engine step failed", exc_info=error)
         for job in list(self._waiting.values()):
-            # Each gets its own: a raised error carries the traceback of whoever raised it.
-            self._fail(job, _same_error(error) if isinstance(error, RealmError) else _fault(error))
+            self._fail(job, error_of_one(error))
 
     def _check_deadlines(self) -> None:
         now = self._now()
@@ -278,34 +293,39 @@ class EngineLoop:
             self._fail(job, error)
         except Exception as error:
             _LOGGER.exception("a request could not be started")
-            self._fail(job, _fault(error))
+            self._fail(job, host_fault(error))
         else:
             self._line_up(job)
         now = self._now()
         job.account.turns.charge(now - started, now)
 
-    def _advance(self, job: Job) -> None:
+    def _advance(self, job: Job, started: float) -> float:
+        """The job's turn, which begins now; when it ended."""
         job.is_runnable = False
         run = job.run
         if run is None:
-            return
-        started = self._now()
-        self._forget_wait(run)
-        fine = self._guarded(job, run.advance)
+            return started
+        if run.sequence is not None:
+            self._waiting.pop(run.sequence, None)
+        fine = False
+        try:
+            run.advance()
+            fine = True
+        except Exception as error:
+            self._fail_for(job, error)
         now = self._now()
         job.stopwatch.guest_seconds += now - started
         job.account.turns.charge(now - started, now)
-        if not fine:
-            return
-        if run.result is not None or run.error is not None:
+        if fine and (run.result is not None or run.error is not None):
             self._end(job)
-            return
-        if run.sequence is not None:
-            self._waiting[run.sequence] = job
-        elif run.layer_rows is not None:
-            self._layered.append(job)
-        if run.is_busy:
-            self._busy.append(job)
+        elif fine:
+            if run.sequence is not None:
+                self._waiting[run.sequence] = job
+            elif run.layer_rows is not None:
+                self._layered.append(job)
+            if run.is_busy:
+                self._busy.append(job)
+        return now
 
     def _resume(self, job: Job) -> None:
         if job.run is not None and job.run.needs_signal:
@@ -326,14 +346,17 @@ class EngineLoop:
         """Whether the action went well; if not, the job has failed."""
         try:
             action()
-        except RealmError as error:
-            self._fail(job, error)
         except Exception as error:
-            _LOGGER.exception("a request failed unexpectedly")
-            self._fail(job, _fault(error))
+            self._fail_for(job, error)
+            return False
+        return True
+
+    def _fail_for(self, job: Job, error: Exception) -> None:
+        if isinstance(error, RealmError):
+            self._fail(job, error)
         else:
-            return True
-        return False
+            _LOGGER.error("a request failed unexpectedly", exc_info=error)
+            self._fail(job, host_fault(error))
 
     def _fail(self, job: Job, error: RealmError) -> None:
         run = job.run
@@ -373,11 +396,3 @@ class EngineLoop:
     def _forget_wait(self, run: Run) -> None:
         if run.sequence is not None:
             self._waiting.pop(run.sequence, None)
-
-
-def _fault(error: Exception) -> RequestError:
-    return RequestError(f"a fault of the host: {type(error).__name__}: {error}")
-
-
-def _same_error(error: RealmError) -> RealmError:
-    return type(error)(*error.args)

@@ -45,6 +45,11 @@ if TYPE_CHECKING:
 _REFUSED_SECONDS = 60.0
 _REFUSED_COUNT = 256
 _CACHE_VERSION = 1  # of what the native layer asks of the engine
+# Calls that may be answered on the guest's own stack; all others park it.
+_ANSWERED_AS = {
+    "realm_decode_tokens": _guest.DECODES_TOKENS,
+    "realm_stream_token": _guest.STREAMS_TOKEN,
+}
 _LIBRARY_NAMES = {"linux": "_libwasmtime.so", "darwin": "_libwasmtime.dylib"}
 _MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
 
@@ -143,7 +148,12 @@ class GuestHost:
         native, is_new = self._load(name, wasm)
         numbers = function_numbers(native.imports)
         is_older = check_exports(native.exports, memory_is_64=native.memory_is_64)
-        native.link(numbers, [HOST_FUNCTIONS[number].signedness for number in numbers])
+        functions = [HOST_FUNCTIONS[number] for number in numbers]
+        native.link(
+            numbers,
+            [function.signedness for function in functions],
+            [_ANSWERED_AS.get(function.name, _guest.PARKS) for function in functions],
+        )
         if is_new and self._cache is not None:
             self._cache.store(name, native.serialize())
         with self._lock:

@@ -189,7 +189,7 @@ class TenantRuntime:
         policy = tenant.policy
         tenant.last_used = parts.now()
         stopwatch = Stopwatch(tenant.last_used)
-        delivery = Delivery(capacity, lambda: parts.loop.wake(job))
+        delivery = Delivery(capacity, lambda: parts.loop.wake(job), parts.loop.herald.tell)
         # Compiled and encoded here, on the caller's thread.
         constraint = parts.constraints.compile(request.model.stored, request.options)
         prompt_token_ids = request.prompt_token_ids() if direct else []
@@ -262,7 +262,6 @@ class TenantRuntime:
             options=request.options,
             limits=policy.guest_limits or parts.limits,
             put_piece=job.put_piece,
-            heard_token=lambda: job.stopwatch.token(parts.now()),
             log=self._log,
             now=parts.now,
             seed=request.options.sampling.seed.to_bytes(_SEED_BYTES, "little"),
@@ -273,6 +272,7 @@ class TenantRuntime:
             ),
             services=services,
             wake=lambda: parts.loop.wake(job),
+            has_room=job.delivery.has_room,
         )
         return GuestRun(request, program, surroundings, job.stopwatch)
 
