@@ -122,7 +122,12 @@ class Neighbours:
         count = 0
         while True:
             result = tenant.generate(
-                prompt, max_tokens=TOKENS, temperature=0.8, seed=len(prompt), ignore_eos=True
+                prompt,
+                max_tokens=TOKENS,
+                temperature=0.8,
+                seed=len(prompt),
+                ignore_eos=True,
+                draft_k=0,
             )
             count += len(result.token_ids)
             if result.token_ids not in answers:

@@ -25,9 +25,9 @@ from typing import Any
 import command_line
 import numpy as np
 import results
-from speculation_texts import WORKLOADS, prompts
 
 from realm.catalog import Catalog
+from realm.cli.workload_texts import WORKLOADS, prompts
 from realm.config import EngineConfig, ModelConfig, SpeculativeConfig
 from realm.engine.speculation import (
     MEASURED_ROWS,

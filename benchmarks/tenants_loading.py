@@ -112,7 +112,7 @@ def load_beside_decoding(arguments: argparse.Namespace, path: Path, folder: Path
             while not enough.is_set():
                 tenants[number].generate(
                     token_ids=workload.prompt(turn), max_tokens=128, temperature=0.0,
-                    ignore_eos=True,
+                    ignore_eos=True, draft_k=0,
                 )  # fmt: skip
                 turn += len(tenants)
 
@@ -155,7 +155,7 @@ def more_than_fit(arguments: argparse.Namespace, path: Path, folder: Path) -> di
             try:
                 tenants[number % len(tenants)].generate(
                     token_ids=workload.prompt(number), max_tokens=16, temperature=0.0,
-                    ignore_eos=True, adapters=f"r{draw.randrange(arguments.registered)}",
+                    ignore_eos=True, draft_k=0, adapters=f"r{draw.randrange(arguments.registered)}",
                 )  # fmt: skip
             except RealmError as error:
                 failures.append(str(error))

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-import speculation_texts
 import suffix_oracle
-from speculation_texts import WORKLOADS
 
+from realm.cli import workload_texts
+from realm.cli.workload_texts import WORKLOADS
 from realm.config import SpeculativeConfig
 
 COST = {rows: max(1.0, rows / 8) for rows in range(1, 65)}
@@ -14,7 +14,7 @@ COST = {rows: max(1.0, rows / 8) for rows in range(1, 65)}
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_workload_has_prompts_that_differ(workload: str) -> None:
-    prompts = speculation_texts.prompts(workload)
+    prompts = workload_texts.prompts(workload)
     assert len(prompts) >= 6
     assert len({each.text for each in prompts}) == len({each.name for each in prompts})
     assert {each.workload for each in prompts} == {workload}
@@ -27,9 +27,9 @@ def test_a_file_without_requests_and_an_unknown_workload_are_refused(tmp_path: P
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "one.txt").write_text("a document\n---\n\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"one\.txt"):
-        speculation_texts.prompts("bad", tmp_path)
+        workload_texts.prompts("bad", tmp_path)
     with pytest.raises(ValueError, match="no workload"):
-        speculation_texts.prompts("missing", tmp_path)
+        workload_texts.prompts("missing", tmp_path)
 
 
 @pytest.mark.parametrize(

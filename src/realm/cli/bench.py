@@ -1,4 +1,4 @@
-"""`realm bench decode|prefill|tenants`: speed on this machine, beside what memory allows."""
+"""`realm bench`: speed on this machine, beside what memory allows, with adapters, with drafts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realm.cli import tenant_bench
+from realm.cli import speculative_bench, tenant_bench
 from realm.cli.arguments import add_model_arguments, whole_number
 from realm.cli.bench_phase import (
     add_run_arguments,
@@ -49,12 +49,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         add_run_arguments(phase, prompt_tokens=prompt_tokens)
     summary = tenant_bench.SUMMARY
     tenant_bench.configure(phases.add_parser("tenants", help=summary, description=summary))
+    summary = speculative_bench.SUMMARY
+    speculative_bench.configure(phases.add_parser("speculative", help=summary, description=summary))
 
 
 def execute(arguments: argparse.Namespace, context: Context) -> int:
     """See `realm.cli.main.Command`."""
     if arguments.phase == "tenants":
         return tenant_bench.execute(arguments, context)
+    if arguments.phase == "speculative":
+        return speculative_bench.execute(arguments, context)
     path = find_model_file(arguments, context)
     engine = EngineConfig(threads=arguments.threads)
     with context.open_runtime(engine) as runtime:

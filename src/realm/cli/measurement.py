@@ -1,7 +1,8 @@
 """Timed runs of tenants: decode and prefill speed, one sequence or many at once. It never prints.
 
-The text is fixed and the choice greedy, end-of-generation tokens are ignored: every run does the
-same number of steps. Prompts differ between sessions and rounds, so that no cache can help.
+The text is fixed and the choice greedy, end-of-generation tokens are ignored and nothing is
+drafted: every run does the same number of steps. Prompts differ between sessions and rounds, so
+that no cache can help.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def measure_prefill(tenant: TenantRuntime, workload: Workload, number: int) -> S
     started = time.perf_counter()
     result = tenant.generate(
         token_ids=workload.prompt(number), max_tokens=1, temperature=0.0, ignore_eos=True,
-        direct=workload.direct,
+        draft_k=0, direct=workload.direct,
     )  # fmt: skip
     wall_seconds = time.perf_counter() - started
     read = result.timings.prompt_tokens
@@ -108,7 +109,7 @@ def measure_decode(tenant: TenantRuntime, workload: Workload, number: int) -> Sp
     started = time.perf_counter()
     result = tenant.generate(
         token_ids=workload.prompt(number), max_tokens=workload.tokens, temperature=0.0,
-        ignore_eos=True, direct=workload.direct,
+        ignore_eos=True, draft_k=0, direct=workload.direct,
     )  # fmt: skip
     wall_seconds = time.perf_counter() - started
     generated = len(result.token_ids)
@@ -132,7 +133,7 @@ def measure_batch(tenants: Sequence[TenantRuntime], workload: Workload, number: 
         try:
             result = tenants[index].generate(
                 token_ids=prompts[index], max_tokens=workload.tokens, temperature=0.0,
-                ignore_eos=True, direct=workload.direct,
+                ignore_eos=True, draft_k=0, direct=workload.direct,
             )  # fmt: skip
         except BaseException as error:  # handed to the caller's thread
             failures.append(error)
@@ -149,7 +150,7 @@ def measure_batch(tenants: Sequence[TenantRuntime], workload: Workload, number: 
     try:
         stream = tenants[0].stream(
             token_ids=prompts[0], max_tokens=workload.tokens, temperature=0.0,
-            ignore_eos=True, direct=workload.direct,
+            ignore_eos=True, draft_k=0, direct=workload.direct,
         )  # fmt: skip
     finally:
         start.set()

@@ -4,7 +4,7 @@ Chains of equal pairs in hash tables, as compressors of the Lempel-Ziv family fi
 (Deutsch, RFC 1951, section 4), and beside them the latest place of each single token. A suffix
 automaton would find the same in a constant time a token, but cannot forget its newest tokens;
 against it, looking at the 8 latest places of a pair and at 16 tokens before each loses nothing
-measurable on the texts in `benchmarks/texts`.
+measurable on the texts in `src/realm/cli/texts`.
 """
 
 from __future__ import annotations
