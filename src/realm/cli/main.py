@@ -26,6 +26,7 @@ COMMANDS = {
     "guests": ("realm.cli.guests", "write, build, check and try a tenant's program"),
     "models": ("realm.cli.models", "fetch, list, verify and remove model files"),
     "adapters": ("realm.cli.adapters", "add, list, show and remove adapters (LoRA)"),
+    "distill": ("realm.cli.distill", "train a small draft model for another model"),
     "version": ("realm.cli.version", "print the version"),
 }
 

@@ -13,6 +13,7 @@ from realm.engine.output import TokenLogprobs
 from realm.engine.scheduler import StepPlan
 from realm.engine.sequence import Mask, Sequence, TokenAhead
 from realm.engine.speculation import (
+    PROMPT_WORTH,
     Draft,
     DraftCandidate,
     DraftLimits,
@@ -49,13 +50,18 @@ def plan_guesses(
 
     most_rows: of the step. Gives those that are verified the cache pages they need.
     """
-    if not config.enabled:
+    decoding = [state.sequences[row.sequence] for row in plan.rows if row.decodes]
+    if not config.enabled or not decoding:
         return {}
-    drafting = _Drafting(state, plan, min(config.max_draft_tokens, most_rows - plan.token_count))
+    prompt_rows = plan.token_count - len(decoding)
+    limits = DraftLimits(min(config.max_draft_tokens, most_rows - plan.token_count))
+    drafting = _Drafting(state, decoding, prompt_rows, limits)
     drafts = drafting.drafts()
     if not drafts:
         return {}
-    counts = drafting.choose({n: each.survivals for n, each in drafts.items()})
+    counts = drafting.choose(
+        {n: each.survivals for n, each in drafts.items() if each.survivals[0] >= drafting.least}
+    )
     return {
         number: _guess(state, state.sequences[number], each.draft, counts.get(number, 0))
         for number, each in drafts.items()
@@ -97,27 +103,35 @@ class _Drafted:
 
 
 class _Drafting:
-    """One step's drafts. limit: most drafted tokens."""
+    """One step's drafts. decoding: the sequences that get a token in it anyway.
 
-    def __init__(self, state: ModelState, plan: StepPlan, limit: int) -> None:
+    least: the chance of a draft's first token below which the draft cannot pay.
+    """
+
+    def __init__(
+        self,
+        state: ModelState,
+        decoding: Items[Sequence],
+        prompt_rows: int,
+        limits: DraftLimits,
+    ) -> None:
         self._state = state
-        self._limits = DraftLimits(limit)
-        decoding = [state.sequences[row.sequence] for row in plan.rows if row.decodes]
-        self._able = [
-            (each, each.speculation)
-            for each in decoding
-            if each.speculation is not None and _can_be_verified(each)
-        ]
-        self._owners = Counter(each.owner for each in decoding)
-        self._decode_rows = len(decoding)
-        self._prompt_rows = plan.token_count - len(decoding)
+        self._decoding = decoding
+        self._prompt_rows = prompt_rows
+        self._limits = limits
+        worth = len(decoding) + PROMPT_WORTH * prompt_rows
+        rows = len(decoding) + prompt_rows
+        self.least = state.row_cost.least_chance(rows, worth, limits)
 
     def drafts(self) -> dict[int, _Drafted]:
         """The better one of each sequence: from texts, or from its draft model."""
         found: dict[int, _Drafted] = {}
         wanting: dict[ModelDrafts, list[tuple[Sequence, SequenceSpeculation]]] = {}
-        for sequence, speculation in self._able:
-            draft = speculation.propose(sequence.tokens, self._room(sequence))
+        for sequence in self._decoding:
+            speculation = sequence.speculation
+            if speculation is None or not _can_be_verified(sequence):
+                continue
+            draft = speculation.propose(sequence.tokens, self._room(sequence), self.least)
             if draft is not None:
                 found[sequence.number] = _Drafted(draft, speculation.survivals(draft))
             if sequence.drafter is not None and sequence.drafter.is_alive:
@@ -141,9 +155,9 @@ class _Drafting:
             ],
             seconds or self._state.row_cost.seconds,
             self._limits,
-            decode_rows=self._decode_rows,
+            decode_rows=len(self._decoding),
             prompt_rows=self._prompt_rows,
-            owners=self._owners if len(self._owners) > 1 else None,
+            owners=Counter(each.owner for each in self._decoding),
         )
 
     def _ask(
@@ -154,7 +168,7 @@ class _Drafting:
     ) -> dict[int, _Drafted]:
         """Drafts of a model, of those sequences where it is likely to bring more than its time."""
         step = self._state.row_cost.seconds
-        rows = self._decode_rows + self._prompt_rows
+        rows = len(self._decoding) + self._prompt_rows
         turn = drafter.seconds or step(1) * drafter.relative_cost
 
         def seconds(count: int) -> float:
@@ -182,7 +196,7 @@ class _Drafting:
         if not wishes:
             return {}
         longer = step(rows + 1) - step(rows) + turn / len(wishes)
-        least = min(max(longer * self._decode_rows / step(rows), _LEAST_CHANCE), _MOST_CHANCE)
+        least = min(max(longer * len(self._decoding) / step(rows), _LEAST_CHANCE), _MOST_CHANCE)
         drafts = drafter.propose(wishes, least)
         return {
             sequence.number: _Drafted(draft, speculation.survivals(draft))

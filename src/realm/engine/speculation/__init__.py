@@ -16,7 +16,12 @@ from realm.engine.speculation.draft import (
 from realm.engine.speculation.gate import DraftGate
 from realm.engine.speculation.history import TenantHistory
 from realm.engine.speculation.metrics import SourceCounts, SpeculationCounter, SpeculationMetrics
-from realm.engine.speculation.plan import DraftCandidate, DraftLimits, plan_drafts
+from realm.engine.speculation.plan import (
+    PROMPT_WORTH,
+    DraftCandidate,
+    DraftLimits,
+    plan_drafts,
+)
 from realm.engine.speculation.row_cost import MEASURED_ROWS, RowCost
 from realm.engine.speculation.sequence import SequenceSpeculation
 from realm.engine.speculation.suffix import SuffixDraft
@@ -26,6 +31,7 @@ from realm.engine.speculation.token_index import MATCH_TOKENS, Match, TokenIndex
 __all__ = [
     "MATCH_TOKENS",
     "MEASURED_ROWS",
+    "PROMPT_WORTH",
     "Calibration",
     "Draft",
     "DraftCandidate",

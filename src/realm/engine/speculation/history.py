@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from realm.engine.speculation.draft import Draft, Source, match_grades
-from realm.engine.speculation.token_index import MATCH_TOKENS, TokenIndex
+from realm.engine.speculation.token_index import MATCH_TOKENS, Match, TokenIndex
 
 
 class TenantHistory:
@@ -63,9 +63,15 @@ class TenantHistory:
 
         tail: the sequence's last tokens; MATCH_TOKENS of them are enough.
         """
-        found = self._index.find(tail)
-        if found is None or count < 1:
-            return None
+        found = self.match(tail)
+        return None if found is None or count < 1 else self.copy(found, count)
+
+    def match(self, tail: Sequence[int]) -> Match | None:
+        """Where the end of `tail` stands in an output; None where it does not."""
+        return self._index.find(tail)
+
+    def copy(self, found: Match, count: int) -> Draft | None:
+        """At most `count` (1 at least) tokens behind a match; None where the output ends there."""
         copied = self._index.tokens[found.position : found.position + count]
         if TokenIndex.SEPARATOR in copied:
             del copied[copied.index(TokenIndex.SEPARATOR) :]

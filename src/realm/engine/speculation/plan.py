@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+PROMPT_WORTH = 0.5  # of a prompt's row, in decoded tokens
+
 
 class DraftCandidate(NamedTuple):
     """A sequence that decodes and has a draft.
@@ -44,7 +46,7 @@ def plan_drafts(
     *,
     decode_rows: int,
     prompt_rows: int = 0,
-    prompt_worth: float = 0.5,
+    prompt_worth: float = PROMPT_WORTH,
     owners: Mapping[str, int] | None = None,
 ) -> Mapping[int, int]:
     """How many drafted tokens of each sequence to verify; sequences with none are left out.
@@ -71,6 +73,8 @@ def plan_drafts(
         return {}
     heapq.heapify(line)
     taken: list[int] = []
+    if owners and len(owners) == 1:
+        owners = None
     brought = dict.fromkeys(owners or (), 0.0)
     slowest = limits.least_share / seconds(rows)
     while line and len(taken) < most:

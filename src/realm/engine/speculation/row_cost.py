@@ -7,10 +7,13 @@ three. Reads no clock.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping
 
 import numpy as np
+
+from realm.engine.speculation.plan import DraftLimits
 
 MEASURED_ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 48, 64)
 # Against a step of one row, until something is measured (SmolLM2 Q4_1, two threads, AVX-512).
@@ -19,20 +22,18 @@ _FIRST_SHAPE = (1.0, 1.15, 1.2, 1.25, 1.35, 1.4, 1.5, 1.6, 1.95, 2.2, 2.8, 4.0, 
 _GAIN = 0.1  # how far an estimate goes towards a step
 _MOST_RATIO = 2.0  # a stall of the machine counts as a step twice as long as expected
 _DRIFT = 0.001  # how far the others follow: so that they are not out of date when they are needed
-_TABLE_ROWS = np.arange(MEASURED_ROWS[-1] + 1)
 
 
 class RowCost:
     """T(rows): seconds of a step of decode and verification rows, each of which gives logits."""
 
-    __slots__ = ("_factors", "_known", "_reference", "_table")
+    __slots__ = ("_factors", "_known", "_reference")
 
     def __init__(self, measured: Mapping[int, float] | None = None) -> None:
         """measured: seconds by rows, best of all MEASURED_ROWS; those left out are estimated."""
         self._reference = list(_FIRST_SHAPE)
         self._factors = [1.0] * len(MEASURED_ROWS)
         self._known = False
-        self._table: list[float] = []  # by rows, made when it is asked for
         usable = {rows: each for rows, each in (measured or {}).items() if rows > 0 and each > 0.0}
         if usable:
             self._take(usable)
@@ -44,10 +45,22 @@ class RowCost:
 
     def seconds(self, rows: int) -> float:
         """Of a step with so many rows, 1 at least. Between measured counts, a straight line."""
-        table = self._table or self._make_table()
-        if rows < len(table):
-            return table[rows]
-        return table[-1] + (rows + 1 - len(table)) * (table[-1] - table[-2])
+        lower, share = _place(rows)
+        reference, factors = self._reference, self._factors
+        low, high = reference[lower] * factors[lower], reference[lower + 1] * factors[lower + 1]
+        return low + share * (high - low)
+
+    def least_chance(self, rows: int, worth: float, limits: DraftLimits) -> float:
+        """Of a drafted token, below which no draft pays beside `rows` rows that bring `worth`.
+
+        As `plan_drafts` would find: even if every token of every draft were as likely. Between the
+        measured counts time is a straight line, so only at these can it be lowest.
+        """
+        best = limits.least_gain * worth / self.seconds(rows)
+        counts = [each - rows for each in MEASURED_ROWS if rows < each < rows + limits.rows]
+        if limits.rows > 0:
+            counts.append(limits.rows)
+        return min(((best * self.seconds(rows + n) - worth) / n for n in counts), default=math.inf)
 
     def observe(self, rows: int, seconds: float) -> None:
         """One more step of so many rows, all of which gave logits."""
@@ -66,12 +79,6 @@ class RowCost:
             factors[index] = factor + _DRIFT * (level - factor)
         factors[lower] *= 1.0 + _GAIN * (1.0 - share) * (ratio - 1.0)
         factors[lower + 1] *= 1.0 + _GAIN * share * (ratio - 1.0)
-        self._table = []
-
-    def _make_table(self) -> list[float]:
-        values = [a * b for a, b in zip(self._reference, self._factors, strict=True)]
-        self._table = np.interp(_TABLE_ROWS, MEASURED_ROWS, values).tolist()
-        return self._table
 
     def _take(self, measured: Mapping[int, float]) -> None:
         # What was not measured is as far from the first shape as its measured neighbours are.
@@ -80,7 +87,6 @@ class RowCost:
         far = np.interp(MEASURED_ROWS, rows, ratios).tolist()
         self._reference = [shape * each for shape, each in zip(_FIRST_SHAPE, far, strict=True)]
         self._known = True
-        self._table = []
 
 
 def _place(rows: int) -> tuple[int, float]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from realm.engine.speculation.draft import Draft, Source, count_accepted
+from realm.engine.speculation.draft import GRADE_COUNT, Draft, Source, count_accepted
 from realm.engine.speculation.gate import DraftGate
 from realm.engine.speculation.suffix import SuffixDraft
 from realm.engine.speculation.tenant import TenantSpeculation
-from realm.engine.speculation.token_index import MATCH_TOKENS
+from realm.engine.speculation.token_index import MATCH_TOKENS, Match
+
+_LEARNT_FROM = 16  # one draft in so many of those that cannot pay
+_DEMANDING, _PAUSE = (
+    0.5,
+    3,
+)  # from this chance on a text without a draft is left alone so many steps
 
 
 class SequenceSpeculation:
@@ -17,7 +23,7 @@ class SequenceSpeculation:
     In each step: `propose`, verify the first tokens of the draft (or none of them), `settle`.
     """
 
-    __slots__ = ("_suffix", "_tenant", "draft_k")
+    __slots__ = ("_left_out", "_pause", "_suffix", "_tenant", "draft_k")
 
     def __init__(self, tenant: TenantSpeculation, draft_k: int | None = None) -> None:
         """draft_k: most tokens of a draft, if that is less than the tenant may have."""
@@ -25,26 +31,48 @@ class SequenceSpeculation:
         self._tenant = tenant
         self.draft_k = config.draft_k if draft_k is None else min(draft_k, config.draft_k)
         self._suffix = SuffixDraft(tenant.config.suffix_tokens)
+        self._left_out = 0
+        self._pause = 0
 
     def truncate(self, length: int) -> None:
         """The sequence was rewound to its first `length` tokens."""
         self._suffix.truncate(length)
 
-    def propose(self, tokens: Sequence[int], most: int) -> Draft | None:
+    def propose(self, tokens: Sequence[int], most: int, least: float = 0.0) -> Draft | None:
         """The tokens that may come next, at most so many; None without a guess.
 
         tokens: the whole sequence, only longer than at the last call, or after `truncate`.
+        least: the chance of a first token below which a draft is not even made, but for one in
+        some, from which is learnt whether that is still so. Where much is asked of drafts, a text
+        that has none is not looked at in every step.
         """
+        if self._pause and least >= _DEMANDING:
+            self._pause -= 1
+            return None
+        self._pause = _PAUSE
         count = min(most, self.draft_k)
         if count < 1:
             return None
-        own = self._own(tokens, count) if self._tenant.config.suffix else None
-        if not len(self._tenant.history) or (own is not None and own.grades[0] >= MATCH_TOKENS):
-            return own
-        past = self._tenant.history.propose(tokens[-MATCH_TOKENS:], count)
-        if own is None or past is None:
-            return own or past
-        return max(own, past, key=self._expected)
+        history = self._tenant.history
+        own = self._match(tokens) if self._tenant.config.suffix else None
+        past = None
+        if len(history) and (own is None or own.length < MATCH_TOKENS):
+            past = history.match(tokens[-MATCH_TOKENS:])
+        if own is None and past is None:
+            return None
+        if max(self._chance(Source.SUFFIX, own), self._chance(Source.HISTORY, past)) < least:
+            self._left_out += 1
+            if self._left_out % _LEARNT_FROM:
+                return None
+        drafts = [
+            draft
+            for draft in (
+                None if own is None else self._suffix.copy(own, count),
+                None if past is None else history.copy(past, count),
+            )
+            if draft is not None
+        ]
+        return max(drafts, key=self._expected, default=None)
 
     def settle(self, draft: Draft, verified: int, sampled: Sequence[int]) -> int:
         """Learn from what the target said; how many drafted tokens were accepted.
@@ -56,6 +84,8 @@ class SequenceSpeculation:
         known = min(len(draft), len(sampled))
         right = count_accepted(draft.token_ids[:known], tuple(sampled))
         self._tenant.calibration.observe(draft, right, known)
+        if right:
+            self._pause = 0
         if draft.source is Source.MODEL:
             self._tenant.gate.observe(right, known)
         accepted = min(right, verified)
@@ -76,12 +106,17 @@ class SequenceSpeculation:
         """What `plan_drafts` takes: see `Calibration.survivals`."""
         return self._tenant.calibration.survivals(draft)
 
-    def _own(self, tokens: Sequence[int], count: int) -> Draft | None:
+    def _match(self, tokens: Sequence[int]) -> Match | None:
         suffix = self._suffix
         known = len(suffix)
         if known < len(tokens):
             suffix.extend(tokens[known:])
-        return suffix.propose(count)
+        return suffix.match()
+
+    def _chance(self, source: Source, found: Match | None) -> float:
+        if found is None:
+            return 0.0
+        return self._tenant.calibration.chance(source, min(found.length, GRADE_COUNT - 1))
 
     def _expected(self, draft: Draft) -> float:
         return sum(self._tenant.calibration.survivals(draft))

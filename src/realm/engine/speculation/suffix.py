@@ -51,14 +51,16 @@ class SuffixDraft:
         return self._index.find(self.tail())
 
     def propose(self, count: int) -> Draft | None:
-        """The `count` tokens that may come next; None when the last token is a new one.
+        """The `count` tokens that may come next; None when the last token is a new one."""
+        found = self.match()
+        return None if found is None or count < 1 else self.copy(found, count)
+
+    def copy(self, found: Match, count: int) -> Draft:
+        """The `count` (1 at least) tokens behind a match.
 
         A copy that runs into the end of the sequence goes on with what it has copied, as if the
         text repeated for ever.
         """
-        found = self.match()
-        if found is None or count < 1:
-            return None
         tokens, begin = self._index.tokens, found.position
         copied = tokens[begin : begin + count]
         period = len(tokens) - begin

@@ -1,0 +1,91 @@
+"""How many tokens of plain answers a draft model foretells: agreement and accepted length.
+
+    python benchmarks/draft_acceptance.py --draft drafts/smollm2-135m-instruct.gguf
+        [--workload chat extract edit code json] [--tokens 300] [--model NAME|PATH]
+
+Each prompt of `texts` is answered by plain greedy decoding. Then the draft, read by Realm from its
+file, foretells every token of every answer (`realm.distill.acceptance`): no draft changes a text,
+so this counts exactly what verification would accept at each place. A small model often ends in a
+loop, which is easily foretold: --cut-loops takes such ends away. No clock is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import command_line
+import numpy as np
+import results
+from suffix_oracle import loop_begin, record
+
+from realm.catalog import Catalog
+from realm.cli.workload_texts import WORKLOADS
+from realm.distill.acceptance import Acceptance, count_acceptance, foretold
+from realm.model import DraftModel, ModelStorage, match_draft
+
+
+def measure(draft: DraftModel, answers: list[dict[str, Any]]) -> Acceptance:
+    """Over all places of the answers of one workload."""
+    return count_acceptance(
+        foretold(
+            draft, np.array(answer["prompt"] + answer["output"], np.int32), len(answer["prompt"])
+        )
+        for answer in answers
+        if answer["output"]
+    )
+
+
+def main() -> int:
+    """Decode or read the answers, foretell them, print, write."""
+    arguments = _parse()
+    head = results.begin()
+    path = Catalog().obtain(arguments.model)
+    storage = ModelStorage(arguments.threads)
+    draft = match_draft(storage.load(path), storage.load(arguments.draft))
+    if arguments.replay:
+        answers = json.loads(arguments.replay.read_text(encoding="utf-8"))
+    else:
+        answers = record(path, arguments.workload, arguments.tokens, arguments.threads)
+    if arguments.record:
+        arguments.record.write_text(json.dumps(answers), encoding="utf-8")
+    if arguments.cut_loops:
+        for answer in answers:
+            del answer["output"][loop_begin(answer["output"]) :]
+    rows = {}
+    for workload in arguments.workload:
+        found = measure(draft, [each for each in answers if each["workload"] == workload])
+        rows[workload] = found.as_dict()
+        print(_line(workload, found))
+    document = head | {
+        "model": path.name,
+        "draft": arguments.draft.name,
+        "draft_content_hash": draft.stored.content_hash,
+        "cut_loops": arguments.cut_loops,
+        "workloads": rows,
+    }
+    print(f"written: {results.write(document, 'draft-acceptance', arguments.output)}")
+    return 0
+
+
+def _line(workload: str, found: Acceptance) -> str:
+    lengths = "  ".join(f"{each:.2f} of {k}" for k, each in enumerate(found.accepted_length, 1))
+    return f"{workload:8} {found.places:6,} tokens  agreement {found.agreement:5.1%}  {lengths}"
+
+
+def _parse() -> argparse.Namespace:
+    parser = command_line.parser(__doc__, "model", "threads", "output")
+    parser.add_argument("--draft", type=Path, required=True, metavar="PATH")
+    parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--tokens", type=int, default=300, help="most tokens of an answer")
+    parser.add_argument("--cut-loops", action="store_true", help="without loops at the end")
+    parser.add_argument("--record", type=Path, help="write the answers here")
+    parser.add_argument("--replay", type=Path, help="read the answers from here")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

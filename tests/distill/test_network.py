@@ -1,0 +1,106 @@
+"""The draft in torch: the loss's gradient against torch's own, the network against Realm's run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.tiny_model import FEED_FORWARD, VOCABULARY, TinyModel
+from torch.nn import functional
+
+from realm.distill.beginning import first_weights
+from realm.distill.corpus import Text, join_texts
+from realm.distill.draft_file import write_draft
+from realm.distill.head_loss import HeadLoss
+from realm.distill.network import DraftNetwork
+from realm.distill.vocabulary import choose_tokens
+from realm.errors import ConfigError
+from realm.model import ModelStorage, match_draft
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory):
+    path = tmp_path_factory.mktemp("target") / "target.gguf"
+    return ModelStorage(1).load(TinyModel(block_type="F32", head_block_type="F32").write(path))
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    tokens = np.concatenate([np.arange(40), np.arange(20), np.arange(10)]).astype(np.int32)
+    rows = np.zeros((len(tokens) - 5, 1), np.int32)
+    return join_texts([Text(tokens, 5, rows, rows.astype(np.float16), True)])
+
+
+@pytest.mark.parametrize("rows", [1, 95, 97, 200])
+def test_head_loss_is_the_cross_entropy(rows):
+    generator = torch.Generator().manual_seed(rows)
+    hidden = torch.randn(rows, 24, generator=generator).requires_grad_()
+    head = torch.randn(60, 24, generator=generator).requires_grad_()
+    wanted = torch.randint(0, 60, (rows, 3), generator=generator)
+    shares = torch.rand(rows, 3, generator=generator)
+    shares /= shares.sum(1, keepdim=True)
+    logits = functional.linear(hidden, head)
+    expected = -(functional.log_softmax(logits, 1).gather(1, wanted) * shares).sum(1).mean()
+    slopes = torch.autograd.grad(3 * expected, [hidden, head])
+    loss, right = HeadLoss.apply(hidden, head, wanted, shares, torch.float32)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert right.item() == pytest.approx((logits.argmax(1) == wanted[:, 0]).float().mean().item())
+    for found, slope in zip(torch.autograd.grad(3 * loss, [hidden, head]), slopes, strict=True):
+        torch.testing.assert_close(found, slope, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("layers", "tied"), [((0,), False), ((2, -2), True)])
+def test_written_draft_computes_what_torch_does(target, corpus, tmp_path, layers, tied):
+    vocabulary = choose_tokens(target, corpus, 48)
+    shape, weights = first_weights(target, vocabulary, layers, tied=tied, seed=1)
+    path = tmp_path / "draft.gguf"
+    kinds = {"block_type": "F32", "embedding_block_type": "F32"}
+    write_draft(path, target, vocabulary, shape, weights, **kinds, facts={})
+    draft = match_draft(target, ModelStorage(1).load(path))
+    tokens = draft.tokens_of([*range(30), VOCABULARY - 2, VOCABULARY - 1])
+    network = DraftNetwork(shape, weights)
+    with torch.no_grad():
+        hidden = network.hidden(torch.tensor([tokens]))
+        expected = functional.linear(hidden, network.head)[0].numpy()
+    found = draft.stored.logits(tokens)
+    assert np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
+    assert [path.name for path in tmp_path.iterdir()] == ["draft.gguf"]
+
+
+def test_vocabulary_is_the_most_frequent_tokens_and_the_ends(target, corpus):
+    vocabulary = choose_tokens(target, corpus, 25)
+    # Said three times, then twice; 0..4 stand in the prompt, and are said too.
+    merged = {target.tokenizer.encode(text)[0] for text in ("t", "h", "th")}
+    assert set(vocabulary.to_target.tolist()) == {*range(20), *merged, VOCABULARY - 1, -1}
+    known = vocabulary.from_target[vocabulary.to_target[:-1]]
+    assert known.tolist() == list(range(24))
+    assert vocabulary.from_target[30] == 24
+
+
+def test_weights_begin_as_the_targets(target, corpus):
+    vocabulary = choose_tokens(target, corpus, 48)
+    _, weights = first_weights(target, vocabulary, (1,), tied=False, seed=1)
+    native = target.embed([7])
+    row = weights["token_embd.weight"][vocabulary.from_target[7]]
+    assert np.abs(row - native).max() < 0.02
+    assert np.array_equal(weights["output.weight"], weights["token_embd.weight"])
+    assert len(np.unique(weights["blk.0.ffn_down.weight"])) > 1000
+
+
+def test_rows_that_are_no_blocks_are_refused(target, corpus, tmp_path):
+    vocabulary = choose_tokens(target, corpus, 48)
+    shape, weights = first_weights(target, vocabulary, (0,), tied=True, seed=1)
+    shape = replace(shape, feed_forward_size=FEED_FORWARD - 1)
+    kinds = {"block_type": "Q4_1", "embedding_block_type": "Q4_1"}
+    with pytest.raises(ConfigError, match="no Q4_1 blocks of 32"):
+        write_draft(tmp_path / "draft.gguf", target, vocabulary, shape, weights, **kinds, facts={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_cannot_be_written_is_told(target, corpus, tmp_path):
+    vocabulary = choose_tokens(target, corpus, 48)
+    shape, weights = first_weights(target, vocabulary, (0,), tied=True, seed=1)
+    kinds = {"block_type": "F16", "embedding_block_type": "Q8_0"}
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_draft(tmp_path, target, vocabulary, shape, weights, **kinds, facts={})
+    assert not tmp_path.with_name(tmp_path.name + ".part").exists()
