@@ -19,7 +19,7 @@ void pause() {
 
 }  // namespace
 
-void Barrier::wait(int spins) {
+void Barrier::wait(std::chrono::nanoseconds patience) {
   if (count_ == 1) return;
   const unsigned generation = generation_.load(std::memory_order_acquire);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) == count_ - 1) {
@@ -31,11 +31,16 @@ void Barrier::wait(int spins) {
     }
     return;
   }
-  for (int i = 1; i <= spins; i++) {
-    if (generation_.load(std::memory_order_acquire) != generation) return;
-    pause();
-    // The one that is waited for may want this very core.
-    if (i % kSpinsPerYield == 0) std::this_thread::yield();
+  if (patience.count() > 0) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    do {
+      for (int i = 0; i < kSpinsPerYield; i++) {
+        if (generation_.load(std::memory_order_acquire) != generation) return;
+        pause();
+      }
+      // The one that is waited for may want this very core.
+      std::this_thread::yield();
+    } while (std::chrono::steady_clock::now() < end);
   }
   std::unique_lock<std::mutex> lock(mutex_);
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
@@ -49,16 +54,16 @@ Team::Team(int size) : size_(size), start_(size), phase_(size), end_(size) {
 
 Team::~Team() {
   stop_ = true;
-  start_.wait(0);
+  start_.wait({});
   for (std::thread& thread : threads_) thread.join();
 }
 
 void Team::serve(int thread) {
   for (;;) {
-    start_.wait(kIdleSpins);
+    start_.wait(kIdlePatience);
     if (stop_) return;
     (*work_)(thread);
-    end_.wait(kPhaseSpins);
+    end_.wait(kPhasePatience);
   }
 }
 
@@ -71,9 +76,9 @@ void Team::run(const std::function<void(int)>& work, int range_count) {
       next_[static_cast<size_t>(i)].value.store(0, std::memory_order_relaxed);
   }
   work_ = &work;
-  start_.wait(0);
+  start_.wait({});
   work(0);
-  end_.wait(kPhaseSpins);
+  end_.wait(kPhasePatience);
 }
 
 }  // namespace realm

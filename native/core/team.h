@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -16,7 +17,8 @@ namespace realm {
 class Barrier {
  public:
   explicit Barrier(int count) : count_(count) {}
-  void wait(int spins);
+  // patience: how long a thread spins before it sleeps.
+  void wait(std::chrono::nanoseconds patience);
 
  private:
   const int count_;
@@ -39,7 +41,7 @@ class Team {
   // range_count: how many ranges that run will pass to for_range.
   void run(const std::function<void(int)>& work, int range_count);
   // Between two phases of one run.
-  void barrier() { phase_.wait(kPhaseSpins); }
+  void barrier() { phase_.wait(kPhasePatience); }
   // Calls work(begin, end) over parts of [0, total): most of each thread's share at once, the rest one at a
   // time by whoever is free. `range` numbers the ranges of one run; every thread must pass the same.
   template <class Work>
@@ -55,7 +57,8 @@ class Team {
   }
 
  private:
-  static constexpr int kPhaseSpins = 3000, kIdleSpins = 12000;
+  // Between two steps of many sequences lies most of a millisecond; waking a sleeper takes a tenth of one.
+  static constexpr std::chrono::microseconds kPhasePatience{80}, kIdlePatience{1500};
   struct alignas(64) Counter {
     std::atomic<int> value{0};
   };
