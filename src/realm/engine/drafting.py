@@ -50,8 +50,10 @@ def plan_guesses(
 
     most_rows: of the step. Gives those that are verified the cache pages they need.
     """
+    if not config.enabled:
+        return {}
     decoding = [state.sequences[row.sequence] for row in plan.rows if row.decodes]
-    if not config.enabled or not decoding:
+    if not any(each.speculation for each in decoding):
         return {}
     prompt_rows = plan.token_count - len(decoding)
     limits = DraftLimits(min(config.max_draft_tokens, most_rows - plan.token_count))

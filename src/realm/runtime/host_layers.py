@@ -64,6 +64,7 @@ def forward_layer(  # noqa: PLR0917
             surroundings.tenant_id,
             surroundings.services.priority,
             weighted(handle.adapters),
+            draft_k=0,
         )
     state.count_layer_rows(rows, layer_count)
     state.size_layers(handle, position + rows)
