@@ -29,6 +29,13 @@ def test_json_has_the_promised_fields(realm, runtime, model_file):
     assert runtime.threads == 3
 
 
+def test_drafts(realm, runtime, model_file):
+    realm("run", "--model", model_file, "--prompt", "Hi", "--draft", "d.gguf", "--draft-k", 0)
+    assert runtime.requests[0]["draft_k"] == 0
+    (configuration,) = runtime.configurations.values()
+    assert str(configuration.draft_model_path) == "d.gguf"
+
+
 def test_seed_is_drawn_where_none_is_given(realm, runtime, model_file):
     realm("run", "--model", model_file, "--prompt", "Hi")
     assert runtime.requests[0]["seed"] is None

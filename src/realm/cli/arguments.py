@@ -57,7 +57,7 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser, *, max_tokens: int) -> None:
-    """--max-tokens, the sampling policy, --seed, --stop."""
+    """--max-tokens, the sampling policy, --seed, --stop, --draft-k."""
     group = parser.add_argument_group("generation")
     group.add_argument("--max-tokens", type=whole_number(1), default=max_tokens, metavar="N")
     group.add_argument(
@@ -91,6 +91,12 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, *, max_tokens: int) 
     )
     group.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end here; may be repeated"
+    )
+    group.add_argument(
+        "--draft-k",
+        type=whole_number(0),
+        metavar="K",
+        help="most drafted tokens of a step, 0 for none; the text is the same",
     )
 
 

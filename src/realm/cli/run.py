@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.cli.arguments import (
@@ -40,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_constraint_arguments(parser)
     add_engine_arguments(parser)
     parser.add_argument("--direct", action="store_true", help="leave the tenant's WASM program out")
+    parser.add_argument("--draft", type=Path, metavar="D", help="a draft model's GGUF file")
     add_json_argument(parser)
     parser.set_defaults(parser=parser)
 
@@ -55,7 +57,9 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         parser.error("--system needs --chat")
     path = find_model_file(arguments, context)
     with context.open_runtime(EngineConfig(threads=arguments.threads)) as runtime:
-        tenant = runtime.get_or_create_runtime_with_model(_TENANT, ModelConfig(path))
+        tenant = runtime.get_or_create_runtime_with_model(
+            _TENANT, ModelConfig(path, draft_model_path=arguments.draft)
+        )
         if arguments.prompt is None:
             _converse(tenant, arguments, context)
         elif arguments.json:
@@ -116,6 +120,7 @@ def generation_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
         "regex": arguments.regex,
         "grammar": text_or_file(arguments.grammar),
         "stop": tuple(arguments.stop),
+        "draft_k": arguments.draft_k,
         "direct": arguments.direct,
     }
 
