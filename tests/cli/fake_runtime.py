@@ -13,7 +13,8 @@ import numpy as np
 from realm.catalog import Catalog
 from realm.cli.context import Context
 from realm.cli.main import main
-from realm.engine import TokenLogprobs
+from realm.config import ModelConfig
+from realm.engine import SpeculationMetrics, TokenLogprobs
 from realm.errors import ContextLengthError
 
 
@@ -108,6 +109,11 @@ class Model:
 
 
 @dataclass(frozen=True)
+class TenantMetrics:
+    speculation: SpeculationMetrics
+
+
+@dataclass(frozen=True)
 class AdapterStatus:
     name: str
     resident_bytes: int = 900_000
@@ -131,7 +137,8 @@ class Adapters:
 class FakeRuntime:
     """answers: one for each generation, the last one again and again.
 
-    voices: what tenants with an adapter of this name answer instead.
+    voices: what tenants with an adapter of this name answer instead. configurations: by tenant.
+    draft_error: what a configuration with a draft raises. speculation: of every tenant.
     """
 
     answers: list[str] = field(default_factory=lambda: ["Paris."])
@@ -145,6 +152,9 @@ class FakeRuntime:
     closed: bool = False
     lora: Adapters = field(default_factory=Adapters)
     tenant_adapters: dict[str, str] = field(default_factory=dict)
+    configurations: dict[str, ModelConfig] = field(default_factory=dict)
+    draft_error: Exception | None = None
+    speculation: SpeculationMetrics = field(default_factory=SpeculationMetrics)
     voices: dict[str, str] = field(
         default_factory=lambda: {"pirate": "Arr!", "json": "{}", "sql": "SELECT 1;"}
     )
@@ -163,8 +173,14 @@ class FakeRuntime:
         self.closed = True
 
     def get_or_create_runtime_with_model(self, tenant_id, configuration):
+        if configuration.draft_model_path is not None and self.draft_error is not None:
+            raise self.draft_error
+        self.configurations[tenant_id] = configuration
         self.models[configuration.name] = Model()
         return Tenant(tenant_id, self)
+
+    def metrics(self):
+        return {name: TenantMetrics(self.speculation) for name in self.configurations}
 
     def set_tenant_lora_adapter(self, tenant_id, name):
         self.tenant_adapters[tenant_id] = name

@@ -1,7 +1,8 @@
 """`realm demo`: a small model answers through a tenant's WASM program, and shows where time goes.
 
-At its end three tenants ask the same question, each through an adapter of its own. It fails (exit
-code 1) when the first answer does not name Paris, or when two of the three answers are the same.
+Then one answer comes twice, without drafts and with them, and three tenants ask the same question,
+each through an adapter of its own. It fails (exit code 1) when the first answer does not name
+Paris, when a draft changes a text, or when two of the three tenants' answers are the same.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from realm.cli.arguments import add_directory_argument, add_engine_arguments, add_json_argument
 from realm.cli.context import Context
+from realm.cli.drafts import answer_twice, drafted_document, print_drafted
 from realm.cli.model_file import find_model_file
 from realm.cli.presentation import (
     format_bytes,
@@ -69,16 +71,26 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         summary = _summary(results, load_seconds, weights_bytes)
         if not arguments.json:
             out.write(_table(summary) + "\n")
+        drafted = answer_twice(runtime, configuration)
+        if not arguments.json:
+            print_drafted(drafted, out)
         voices = ask_voices(runtime, configuration)
     errors = []
     if _EXPECTED not in results[0].text:
         errors.append(f"the first answer does not name {_EXPECTED}")
+    if not drafted.same:
+        errors.append("a draft changed a text")
     if voices is not None and not voices.differ:
         errors.append("two tenants with different adapters got the same answer")
     if arguments.json:
         answers = [result_document(result) for result in results]
         spoken = None if voices is None else voices_document(voices)
-        document = {"answers": answers, "summary": summary, "voices": spoken}
+        document = {
+            "answers": answers,
+            "summary": summary,
+            "drafts": drafted_document(drafted),
+            "voices": spoken,
+        }
         print_json({**document, "passed": not errors}, out)
     else:
         print_voices(voices, out)

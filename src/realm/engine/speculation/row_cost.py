@@ -1,4 +1,4 @@
-"""What a step costs by its rows, from 1 to 64 and beyond: measured at start and kept current.
+"""What a step costs by its rows, from 1 to 64 and beyond: learnt from the steps.
 
 Not a line: a few rows cost hardly more than one, because each weight is read once for all. Nor
 always rising: kernels take rows in blocks, and a step of four rows may be quicker than one of
@@ -21,19 +21,21 @@ _FIRST_SHAPE = (1.0, 1.15, 1.2, 1.25, 1.35, 1.4, 1.5, 1.6, 1.95, 2.2, 2.8, 4.0, 
 
 _GAIN = 0.1  # how far an estimate goes towards a step
 _MOST_RATIO = 2.0  # a stall of the machine counts as a step twice as long as expected
-_DRIFT = 0.001  # how far the others follow: so that they are not out of date when they are needed
+# How far the others follow one step in so many: they must not be out of date when they are needed.
+_DRIFT, _DRIFT_STEPS = 0.01, 10
 
 
 class RowCost:
     """T(rows): seconds of a step of decode and verification rows, each of which gives logits."""
 
-    __slots__ = ("_factors", "_known", "_reference")
+    __slots__ = ("_factors", "_known", "_reference", "_steps")
 
     def __init__(self, measured: Mapping[int, float] | None = None) -> None:
         """measured: seconds by rows, best of all MEASURED_ROWS; those left out are estimated."""
         self._reference = list(_FIRST_SHAPE)
         self._factors = [1.0] * len(MEASURED_ROWS)
         self._known = False
+        self._steps = 0
         usable = {rows: each for rows, each in (measured or {}).items() if rows > 0 and each > 0.0}
         if usable:
             self._take(usable)
@@ -74,9 +76,11 @@ class RowCost:
         low, high = reference[lower] * factors[lower], reference[lower + 1] * factors[lower + 1]
         ratio = min(seconds / (low + share * (high - low)), _MOST_RATIO)
         share = min(share, 1.0)
-        level = (factors[lower] + share * (factors[lower + 1] - factors[lower])) * ratio
-        for index, factor in enumerate(factors):
-            factors[index] = factor + _DRIFT * (level - factor)
+        self._steps += 1
+        if self._steps % _DRIFT_STEPS == 0:
+            level = (factors[lower] + share * (factors[lower + 1] - factors[lower])) * ratio
+            for index, factor in enumerate(factors):
+                factors[index] = factor + _DRIFT * (level - factor)
         factors[lower] *= 1.0 + _GAIN * (1.0 - share) * (ratio - 1.0)
         factors[lower + 1] *= 1.0 + _GAIN * share * (ratio - 1.0)
 

@@ -11,10 +11,8 @@ from realm.engine.speculation.tenant import TenantSpeculation
 from realm.engine.speculation.token_index import MATCH_TOKENS, Match
 
 _LEARNT_FROM = 16  # one draft in so many of those that cannot pay
-_DEMANDING, _PAUSE = (
-    0.5,
-    3,
-)  # from this chance on a text without a draft is left alone so many steps
+_DEMANDING = 0.5  # from this least chance on
+_PAUSE = 3  # a text without a draft is left alone for so many steps
 
 
 class SequenceSpeculation:
