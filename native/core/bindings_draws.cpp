@@ -20,6 +20,8 @@ void check_draws(const Draws& draws, size_t count, int vocabulary) {
               "a bias is for a token out of the vocabulary");
   require(!draws.allowed || draws.allowed->shape(1) == static_cast<size_t>(vocabulary + 31) / 32,
           "a mask must have one bit a token");
+  require(!draws.noise_tokens || draws.noise_tokens->size() == static_cast<size_t>(vocabulary),
+          "noise_tokens must be [vocabulary]");
   require(draws.logprobs.has_value() == draws.logprob_tokens.has_value() &&
               (!draws.logprobs || (draws.logprobs->shape(0) == count && draws.logprobs->shape(1) > 0 &&
                                    draws.logprob_tokens->shape(0) == count &&
@@ -71,6 +73,7 @@ void read_draws(const Draws& draws, int vocabulary, StepInput& input) {
       row.bias_values = draws.bias_values->data() + n[7];
     }
     if (n[9] >= 0) row.allowed = draws.allowed->data() + n[9] * static_cast<int64_t>(draws.allowed->shape(1));
+    if (draws.noise_tokens) row.noise_tokens = draws.noise_tokens->data();
     row.logprob_count = static_cast<int>(n[10]);
     if (row.logprob_count >= 0) {
       row.logprobs = draws.logprobs->data() + static_cast<int64_t>(i) * (most + 1);

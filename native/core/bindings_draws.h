@@ -23,6 +23,7 @@ struct Draws {
   std::optional<Array<const uint32_t, nanobind::ndim<2>>> allowed;  // [masks, ceil(vocabulary / 32)]
   std::optional<Array<float, nanobind::ndim<2>>> logprobs;          // [rows, 1 + most]: out
   std::optional<Array<int32_t, nanobind::ndim<2>>> logprob_tokens;  // the same shape: out
+  std::optional<Tokens> noise_tokens;                               // [vocabulary]
 };
 
 // Checks `draws` and adds one SamplingRow for each of the input's logit_rows, or none without integers. The

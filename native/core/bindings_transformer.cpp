@@ -125,7 +125,8 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     std::optional<Array<float, nb::ndim<2>>> hidden_out, std::optional<Int32s> bias_tokens,
     std::optional<Vector> bias_values, std::optional<Array<const uint32_t, nb::ndim<2>>> allowed,
     std::optional<Array<float, nb::ndim<2>>> logprobs,
-    std::optional<Array<int32_t, nb::ndim<2>>> logprob_tokens, const std::vector<const Adapter*>& adapters,
+    std::optional<Array<int32_t, nb::ndim<2>>> logprob_tokens, std::optional<Int32s> noise_tokens,
+    const std::vector<const Adapter*>& adapters,
     std::optional<Array<const int32_t, nb::ndim<2>>> adapter_runs, std::optional<Vector> adapter_weights) {
   StepInput input;
   require(tokens.has_value() != hidden.has_value(), "a step takes tokens or hidden states");
@@ -168,7 +169,7 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     input.logit_rows.push_back(r);
   }
   read_draws({sampling_floats, sampling_integers, history, bias_tokens, bias_values, allowed, logprobs,
-              logprob_tokens},
+              logprob_tokens, noise_tokens},
              model.shape_.vocabulary, input);
   read_adapters({adapters, adapter_runs, adapter_weights}, model, input);
   const size_t outputs = input.logit_rows.size();
@@ -298,8 +299,8 @@ void bind_transformer(nb::module_& module) {
            "sampling_floats"_a = nb::none(), "sampling_integers"_a = nb::none(), "history"_a = nb::none(),
            "hidden_out"_a = nb::none(), "bias_tokens"_a = nb::none(), "bias_values"_a = nb::none(),
            "allowed"_a = nb::none(), "logprobs"_a = nb::none(), "logprob_tokens"_a = nb::none(),
-           "adapters"_a = std::vector<const Adapter*>(), "adapter_runs"_a = nb::none(),
-           "adapter_weights"_a = nb::none())
+           "noise_tokens"_a = nb::none(), "adapters"_a = std::vector<const Adapter*>(),
+           "adapter_runs"_a = nb::none(), "adapter_weights"_a = nb::none())
       .def("logits", &logits, "begin"_a, "end"_a)
       .def_prop_ro(
           "final_norm",

@@ -222,7 +222,8 @@ class Candidates {
     const uint64_t key = mix(mix(row_.seed + 0x632be59bd9b4e019u) + static_cast<uint64_t>(row_.position));
     constexpr uint64_t kEnd = uint64_t{1} << 53;
     const auto bits_of = [&](int32_t token) {
-      return mix(key + 0x9e3779b97f4a7c15u * (static_cast<uint64_t>(token) + 1)) >> 11;
+      const int32_t name = row_.noise_tokens ? row_.noise_tokens[token] : token;
+      return mix(key + 0x9e3779b97f4a7c15u * (static_cast<uint64_t>(name) + 1)) >> 11;
     };
     int chosen = -1;
     double highest = -INFINITY, bound = INFINITY;

@@ -28,6 +28,9 @@ struct SamplingRow {
   const int32_t* bias_tokens = nullptr;  // [bias_count], all in the vocabulary
   const float* bias_values = nullptr;    // [bias_count]
   int bias_count = 0;
+  // [vocabulary] what keys the noise of each token; nullptr: the token itself. A draft that has other ids
+  // than its target draws with its target's noise.
+  const int32_t* noise_tokens = nullptr;
   const uint32_t* allowed = nullptr;  // one bit a token, the lowest bit first; nullptr: all are
   // Log probabilities under the model itself, before anything of the policy: the chosen token's, then those
   // of the `logprob_count` most likely tokens. -1: none are wanted.

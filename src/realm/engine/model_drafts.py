@@ -229,6 +229,7 @@ class ModelDrafts:
                 layer_end=model.hyperparameters.layer_count,
                 logit_rows=np.array(logit_rows, np.int32),
                 **draws.arguments,
+                noise_tokens=self._draft.to_target,
             )
         if len(tokens) == len(rows):
             seconds = self._clock() - begin

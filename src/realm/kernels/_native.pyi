@@ -172,6 +172,10 @@ class Transformer:
             NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu")
         ]
         | None = None,
+        noise_tokens: Annotated[
+            NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
         adapters: Sequence[Adapter] = [],
         adapter_runs: Annotated[
             NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)
