@@ -13,12 +13,20 @@ from tests.engine.conftest import Loader
 from tests.random_adapters import random_adapter
 from tests.tiny_model import VOCABULARY, TinyModel
 
+import gguf
 from realm.config import EngineConfig, SamplingParameters, SpeculativeConfig
 from realm.engine import Engine, StepOutput
 from realm.engine.model_drafts import ModelDrafts
 from realm.engine.speculation import Source
 from realm.errors import ConstraintError, NativeError
-from realm.model import DraftModel, ModelStorage, StoredModel, WeightedAdapter, match_draft
+from realm.model import (
+    DraftModel,
+    ModelStorage,
+    StoredModel,
+    WeightedAdapter,
+    match_draft,
+    vocabulary_digest,
+)
 
 OFF = SpeculativeConfig(draft_k=0)
 PHRASE = [5, 9, 17, 33, 70, 12, 250, 41]
@@ -373,6 +381,40 @@ def test_a_draft_that_dies(load_tiny: Loader) -> None:
     assert decode(engine, model, [TEXT], GREEDY, 30, draft) == plain
     assert dying.calls == 9
     assert engine.speculation_metrics().accepted > 0
+
+
+ORDER = [int(each) for each in np.random.default_rng(3).permutation(VOCABULARY)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shuffled(TinyModel):
+    """The same model, its tokens in another order; token 0 stands for all that it does not know."""
+
+    digest: str = ""
+
+    def _write_metadata(self, writer: gguf.GGUFWriter) -> None:
+        super()._write_metadata(writer)
+        writer.add_array("realm.draft.token_ids", [-1, *ORDER[1:]])
+        writer.add_string("realm.draft.vocabulary", self.digest)
+
+    def _write_tensor(self, writer: gguf.GGUFWriter, name: str, shape: tuple[int, ...]) -> None:
+        super()._write_tensor(writer, name, shape)
+        if name == "token_embd.weight":
+            info = writer.tensors[-1][name]
+            info.tensor = info.tensor[ORDER]
+
+
+@pytest.mark.usefixtures("cheap_drafts")
+def test_a_draft_draws_with_its_targets_noise(load_tiny: Loader, tmp_path: Path) -> None:
+    model = load_tiny()
+    path = Shuffled(digest=vocabulary_digest(model)).write(tmp_path / "shuffled.gguf")
+    draft = match_draft(model, ModelStorage(threads=2, isa="scalar").load(path))
+    policy = SamplingParameters(temperature=1.0, seed=21)
+    plain = decode(engine_with(OFF), model, [TEXT], policy, 60)
+    engine = engine_with(SpeculativeConfig(suffix=False, history_tokens=0))
+    assert decode(engine, model, [TEXT], policy, 60, draft) == plain
+    counts = engine.speculation_metrics().by_source[Source.MODEL]
+    assert counts.accepted > 0.9 * counts.drafted > 20
 
 
 @pytest.mark.usefixtures("cheap_drafts")
