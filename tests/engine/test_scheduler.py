@@ -123,3 +123,8 @@ def test_owners_that_always_want_prompts_get_rows_by_weight(
             virtual[owner] += row.count / weights[owner]
         # The bound of Sheng et al. (OSDI 2024): what one round may give to one owner.
         assert max(virtual.values()) - min(virtual.values()) <= 300 / min(shares) + 1e-6
+
+
+def test_a_row_may_cost_next_to_nothing() -> None:
+    cost = StepCost(0.001, 2.2e-313)
+    assert prompt_budget(1, StepLimits(rows=64, chunk_rows=32), cost) == 63

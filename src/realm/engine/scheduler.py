@@ -99,7 +99,8 @@ def prompt_budget(decoding: int, limits: StepLimits, cost: StepCost) -> int:
         return room
     decode_seconds = cost.seconds(decoding, decoding)
     seconds = max(limits.step_seconds - decode_seconds, limits.least_share * decode_seconds)
-    return max(0, min(room, max(int(seconds / cost.row_seconds), limits.least_chunk_rows)))
+    fitting = min(seconds / cost.row_seconds, room)
+    return max(0, min(room, max(int(fitting), limits.least_chunk_rows)))
 
 
 def held_budget(  # noqa: PLR0917
