@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from realm.runtime.limits import GuestLimits
+from realm.errors import GuestTrapError, RequestError
+from realm.runtime.account import TenantAccount
+from realm.runtime.limits import GuestLimits, TenantLimits
 from realm.runtime.turn_budget import TurnBudget
 
 from .wat import guest
@@ -110,3 +112,16 @@ def test_alone_a_tenant_may_have_all_of_the_time(slow_stage) -> None:
     slow_stage.may_step.set()
     with slow_stage.slow.stream("x", max_tokens=9):
         assert slow_stage.has_called_often.wait(60)
+
+
+def test_a_program_that_traps_again_and_again_has_to_wait() -> None:
+    account = TenantAccount("tenant", TenantLimits())
+    for _ in range(10):
+        assert not account.turns.is_spent(0.0)
+        account.note_failure(GuestTrapError("unreachable"), 0.0)
+    account.note_failure(GuestTrapError("unreachable"), 0.0)
+    assert account.turns.is_spent(0.0)
+    assert account.turns.is_spent(0.05)
+    assert not account.turns.is_spent(2.0)
+    account.note_failure(RequestError("too long"), 0.0)
+    assert not account.turns.is_spent(2.0)

@@ -119,7 +119,9 @@ class TenantAccount:
             self.cancelled += 1
             return
         self.failures += 1
-        self.traps += isinstance(error, GuestTrapError)
+        if isinstance(error, GuestTrapError):
+            self.traps += 1
+            self.turns.charge_trap()
         self.limits_reached += isinstance(error, GuestLimitError)
 
     def metrics(self, speculation: SpeculationMetrics) -> TenantMetrics:

@@ -10,6 +10,9 @@ from __future__ import annotations
 _SHARE = 0.05
 _TOKEN_SECONDS = 0.0002  # several times what the default program needs for one
 _BURST_SECONDS = 0.05  # a long prompt turned into tokens
+_TRAP_SECONDS = (
+    0.005  # what a program that traps has cost besides: its start, a prompt, the steps of others
+)
 
 
 class TurnBudget:
@@ -29,6 +32,10 @@ class TurnBudget:
     def pay_token(self) -> None:
         """A step has given one of the tenant's programs its answer."""
         self._owed = max(0.0, self._owed - _TOKEN_SECONDS)
+
+    def charge_trap(self) -> None:
+        """A program has trapped. One that is started again and again for it has to wait."""
+        self._owed += _TRAP_SECONDS
 
     def is_spent(self, now: float) -> bool:
         """Whether the tenant has had more than its share."""
