@@ -12,7 +12,6 @@ loop, which is easily foretold: --cut-loops takes such ends away. No clock is re
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import command_line
 import numpy as np
 import results
-from suffix_oracle import loop_begin, record
+from suffix_oracle import read_answers
 
 from realm.catalog import Catalog
 from realm.cli.workload_texts import WORKLOADS
@@ -46,15 +45,7 @@ def main() -> int:
     path = Catalog().obtain(arguments.model)
     storage = ModelStorage(arguments.threads)
     draft = match_draft(storage.load(path), storage.load(arguments.draft))
-    if arguments.replay:
-        answers = json.loads(arguments.replay.read_text(encoding="utf-8"))
-    else:
-        answers = record(path, arguments.workload, arguments.tokens, arguments.threads)
-    if arguments.record:
-        arguments.record.write_text(json.dumps(answers), encoding="utf-8")
-    if arguments.cut_loops:
-        for answer in answers:
-            del answer["output"][loop_begin(answer["output"]) :]
+    answers = read_answers(arguments, path)
     rows = {}
     for workload in arguments.workload:
         found = measure(draft, [each for each in answers if each["workload"] == workload])

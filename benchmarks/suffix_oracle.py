@@ -27,6 +27,7 @@ import numpy as np
 import results
 
 from realm.catalog import Catalog
+from realm.cli.draft_counts import by_source
 from realm.cli.workload_texts import WORKLOADS, prompts
 from realm.config import EngineConfig, ModelConfig, SpeculativeConfig
 from realm.engine.speculation import (
@@ -166,16 +167,23 @@ def summary(
         "drafted": metrics.drafted,
         "accepted": metrics.accepted,
         "accepted_length": metrics.total.accepted_length,
-        "by_source": {
-            source.value: {
-                "drafted": counts.drafted,
-                "accepted": counts.accepted,
-                "accepted_lengths": list(counts.lengths),
-            }
-            for source, counts in metrics.by_source.items()
-        },
+        "by_source": by_source(metrics),
         "estimated_gain": tokens * RowCost(measured).seconds(1) / max(seconds, 1e-9),
     }
+
+
+def read_answers(arguments: argparse.Namespace, path: Path) -> list[dict[str, Any]]:
+    """What --replay names, or recorded now (and kept for --record), cut for --cut-loops."""
+    if arguments.replay:
+        answers = json.loads(arguments.replay.read_text(encoding="utf-8"))
+    else:
+        answers = record(path, arguments.workload, arguments.tokens, arguments.threads)
+    if arguments.record:
+        arguments.record.write_text(json.dumps(answers), encoding="utf-8")
+    if arguments.cut_loops:
+        for answer in answers:
+            del answer["output"][loop_begin(answer["output"]) :]
+    return answers
 
 
 def main() -> int:
@@ -187,15 +195,7 @@ def main() -> int:
         measured = read_rows(arguments.curves)
     else:
         measured = measure_rows(ModelStorage(arguments.threads).load(path), arguments.threads)
-    if arguments.replay:
-        answers = json.loads(arguments.replay.read_text(encoding="utf-8"))
-    else:
-        answers = record(path, arguments.workload, arguments.tokens, arguments.threads)
-    if arguments.record:
-        arguments.record.write_text(json.dumps(answers), encoding="utf-8")
-    if arguments.cut_loops:
-        for answer in answers:
-            del answer["output"][loop_begin(answer["output"]) :]
+    answers = read_answers(arguments, path)
     config = SpeculativeConfig(
         draft_k=arguments.draft_k, history_tokens=0 if arguments.no_history else 16384
     )

@@ -84,7 +84,15 @@ def test_json_shows_the_drafts(realm, runtime, model_file):
     found = json.loads(demo(realm, model_file, "--json").stdout)["drafts"]
     assert found["plain"]["text"] == found["drafted"]["text"] == "Paris."
     assert (found["gain"], found["drafted_tokens"], found["accepted_tokens"]) == (1.0, 9, 7)
-    assert found["by_source"] == {"history": {"drafts": 3, "accepted_length": 7 / 3}}
+    assert found["by_source"] == {
+        "history": {
+            "drafts": 3,
+            "drafted": 9,
+            "accepted": 7,
+            "accepted_length": 7 / 3,
+            "lengths": [0, 1, 0, 2],
+        }
+    }
     assert found["draft_model"] is True
 
 

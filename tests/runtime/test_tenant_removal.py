@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 import pytest
 
-from realm.config import EngineConfig, ModelConfig
 from realm.errors import (
     AdapterNotFoundError,
     CancelledError,
@@ -16,7 +14,7 @@ from realm.errors import (
     RequestError,
     StateStoreError,
 )
-from realm.runtime import GuestLimits, HostLimits, RuntimeManager, TenantPolicy, Tool
+from realm.runtime import TenantPolicy, Tool
 from realm.runtime.account import TenantMetrics
 from realm.runtime.limits import TenantLimits
 from realm.runtime.program import default_program
@@ -26,8 +24,6 @@ from tiny_model import TinyModel
 from .test_tenants import CALL, GET, KEEP, PUT, keeper
 from .wat import guest
 
-CONFIG = EngineConfig(threads=2, cache_bytes=64 << 20, prefill_chunk_tokens=16, step_tokens=64)
-SMALL = {"limits": GuestLimits(memory_bytes=4 << 20), "host_limits": HostLimits(guest_count=8)}
 LONG = {"max_tokens": 900, "ignore_eos": True, "temperature": 0.0}
 SHORT = {"max_tokens": 9, "ignore_eos": True, "temperature": 0.0}
 TEXT = "a text of several pages " * 8
@@ -36,29 +32,6 @@ TEXT = "a text of several pages " * 8
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory):
     return TinyModel().write(tmp_path_factory.mktemp("removal") / "tiny.gguf")
-
-
-@pytest.fixture
-def open_manager():
-    managers: list[RuntimeManager] = []
-
-    def open_one(**options) -> RuntimeManager:
-        managers.append(RuntimeManager(CONFIG, **SMALL, **options))
-        return managers[-1]
-
-    yield open_one
-    for manager in managers:
-        manager.close()
-
-
-@pytest.fixture
-def tenant_of(model_path) -> Callable:
-    def open_tenant(manager, name="a", **policy):
-        if policy:
-            manager.set_tenant_policy(name, TenantPolicy(**policy))
-        return manager.get_or_create_runtime_with_model(name, ModelConfig(model_path, "tiny"))
-
-    return open_tenant
 
 
 def on_engine_thread(manager, ask):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Callable
 
 import pytest
 
-from realm.config import EngineConfig, ModelConfig
 from realm.errors import (
     CapacityError,
     ConfigError,
@@ -21,8 +19,6 @@ from realm.errors import (
 )
 from realm.runtime import (
     GuestLimits,
-    HostLimits,
-    RuntimeManager,
     TenantLimits,
     TenantPolicy,
     Tool,
@@ -31,37 +27,12 @@ from tiny_model import TinyModel
 
 from .wat import guest
 
-CONFIG = EngineConfig(threads=2, cache_bytes=64 << 20, prefill_chunk_tokens=16, step_tokens=64)
-SMALL = {"limits": GuestLimits(memory_bytes=4 << 20), "host_limits": HostLimits(guest_count=8)}
 KEEP = '(data (i32.const 0) "key") (data (i32.const 16) "value") (data (i32.const 32) "name")'
 
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory):
     return TinyModel().write(tmp_path_factory.mktemp("tenants") / "tiny.gguf")
-
-
-@pytest.fixture
-def open_manager():
-    managers: list[RuntimeManager] = []
-
-    def open_one(**options) -> RuntimeManager:
-        managers.append(RuntimeManager(CONFIG, **{**SMALL, **options}))
-        return managers[-1]
-
-    yield open_one
-    for manager in managers:
-        manager.close()
-
-
-@pytest.fixture
-def tenant_of(model_path) -> Callable:
-    def open_tenant(manager, name="a", **policy):
-        if policy:
-            manager.set_tenant_policy(name, TenantPolicy(**policy))
-        return manager.get_or_create_runtime_with_model(name, ModelConfig(model_path, "tiny"))
-
-    return open_tenant
 
 
 def test_each_tenant_runs_its_own_program(open_manager, tenant_of, assemble):

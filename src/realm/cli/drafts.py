@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import realm
+from realm.cli.draft_counts import by_source
 from realm.cli.presentation import format_rate, format_rows
 from realm.cli.run import result_document
 from realm.config import ModelConfig
@@ -83,10 +84,7 @@ def drafted_document(drafted: Drafted) -> dict[str, Any]:
         "drafted_tokens": metrics.drafted,
         "accepted_tokens": metrics.accepted,
         "accepted_length": metrics.total.accepted_length,
-        "by_source": {
-            source.value: {"drafts": counts.drafts, "accepted_length": counts.accepted_length}
-            for source, counts in metrics.by_source.items()
-        },
+        "by_source": by_source(metrics),
     }
 
 

@@ -18,6 +18,7 @@ from realm.cli.arguments import (
     whole_number,
 )
 from realm.cli.context import Context
+from realm.cli.draft_counts import by_source
 from realm.cli.model_file import find_model_file
 from realm.cli.presentation import format_rows, print_json
 from realm.cli.workload_texts import WORKLOADS, prompts
@@ -165,15 +166,7 @@ def _document(
         "drafted": metrics.drafted,
         "accepted": metrics.accepted,
         "accepted_length": metrics.total.accepted_length,
-        "by_source": {
-            source.value: {
-                "drafted": counts.drafted,
-                "accepted": counts.accepted,
-                "accepted_length": counts.accepted_length,
-                "lengths": list(counts.lengths),
-            }
-            for source, counts in metrics.by_source.items()
-        },
+        "by_source": by_source(metrics),
     }
 
 

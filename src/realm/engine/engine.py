@@ -13,26 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm.config import EngineConfig, SamplingParameters
-from realm.engine.cache import ModelCache, prefix_scope
+from realm.engine.cache import prefix_scope
 from realm.engine.drafting import plan_guesses
 from realm.engine.fairness import OwnerLedger
 from realm.engine.layers import LayerRows, compute_layer, prepare_layer
-from realm.engine.model_drafts import ModelDrafts
-from realm.engine.model_state import ModelState
+from realm.engine.model_state import ModelState, open_state
 from realm.engine.output import StepOutput
 from realm.engine.scheduler import StepLimits, plan_step
 from realm.engine.sequence import Mask, MasksAfter, Sequence, Want
 from realm.engine.speculation import SequenceSpeculation, SpeculationBook, SpeculationMetrics
-from realm.engine.step_run import answer_known, run_step
+from realm.engine.step_run import answer_known, answer_refused, run_step
 from realm.errors import (
-    CapacityError,
     ConfigError,
     ContextLengthError,
     ModelNotFoundError,
     RealmError,
     RequestError,
 )
-from realm.kernels import PAGE_TOKENS, CachePool, Team
+from realm.kernels import PAGE_TOKENS, Team
 from realm.model import DraftModel, StoredModel, WeightedAdapter, check_adapters
 
 
@@ -107,16 +105,21 @@ class Engine:
         check_adapters(model.content_hash, adapters)
         state = self._states.get(model.content_hash)
         if state is None:
-            state = self._states[model.content_hash] = self._new_state(model)
+            state = open_state(model, self._ledger, self._config)
+            self._states[model.content_hash] = state
+        drafts = self._config.speculation.enabled and draft_k != 0
+        drafter = None
+        if drafts and draft is not None:
+            drafter = state.drafter(draft, self._team, self._clock)
         number = self._next_number
         self._next_number += 1
         sequence = Sequence(
             number, owner, state.cache.take_row(), priority, adapters=tuple(adapters)
         )
-        if self._config.speculation.enabled and draft_k != 0:
+        if drafts:
             tenant = self._speculation.tenant(prefix_scope(model.content_hash, sequence))
             sequence.speculation = SequenceSpeculation(tenant, draft_k)
-            sequence.drafter = None if draft is None else self._drafter(state, draft)
+            sequence.drafter = drafter
         state.sequences[number] = sequence
         self._state_of[number] = state
         return number
@@ -237,12 +240,8 @@ class Engine:
         if state is not None and state.sequences:
             return False
         for other in self._states.values():
-            drafter = other.drafters.get(model.content_hash)
-            if drafter is not None:
-                drafter.is_wanted = False
-                other.drop_unwanted_drafters()
-                if model.content_hash in other.drafters:
-                    return False
+            if not other.forget_drafter(model):
+                return False
         self._states.pop(model.content_hash, None)
         return True
 
@@ -280,7 +279,7 @@ class Engine:
         state = states[self._turn % len(states)]
         self._turn += 1
         state.give_pages()
-        refused = self._refuse(state)
+        refused = answer_refused(state)
         plan = plan_step(
             state.candidates(),
             self._ledger.virtual,
@@ -341,36 +340,6 @@ class Engine:
 
     # ---- Inside ----
 
-    def _new_state(self, model: StoredModel) -> ModelState:
-        config, page_bytes = self._config, model.native.page_bytes
-        page_count = config.cache_bytes // page_bytes
-        if page_count < 1:
-            raise CapacityError(
-                f"{config.cache_bytes} bytes do not hold one cache page of {page_bytes}"
-            )
-        limit = model.hyperparameters.context_length
-        cache = ModelCache(
-            model.content_hash,
-            CachePool(model.native, page_count),
-            min(config.context_length or limit, limit),
-            keeps_prefixes=config.prefix_cache,
-        )
-        return ModelState(model, cache, self._ledger, config)
-
-    def _drafter(self, state: ModelState, draft: DraftModel) -> ModelDrafts:
-        content_hash = draft.stored.content_hash
-        found = state.drafters.get(content_hash)
-        if found is None:
-            found = state.drafters[content_hash] = ModelDrafts(
-                draft,
-                state.model,
-                self._team,
-                state.cache.context_length,
-                self._config.speculation.draft_cache_bytes,
-                self._clock,
-            )
-        return found
-
     def _find(self, sequence: int) -> tuple[ModelState, Sequence]:
         try:
             state = self._state_of[sequence]
@@ -399,12 +368,3 @@ class Engine:
         found.paid = min(found.paid, found.computed)
         found.want, found.allowed = want, allowed
         state.ask(found)
-
-    def _refuse(self, state: ModelState) -> list[StepOutput]:
-        refused, state.refused = state.refused, []
-        outputs: list[StepOutput] = []
-        for each in refused:
-            state.answer(each)
-            text = f"{len(each.tokens)} tokens never fit in {state.cache.page_count} cache pages"
-            outputs.append(StepOutput(each.number, error=CapacityError(text)))
-        return outputs

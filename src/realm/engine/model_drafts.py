@@ -84,11 +84,11 @@ class ModelDrafts:
         page_count = cache_bytes // model.native.page_bytes
         if page_count < 1:
             raise CapacityError(f"{cache_bytes} bytes do not hold one cache page of the draft")
-        self._relative_cost = model.bytes_per_token / target.bytes_per_token
         self.seconds = 0.0
         self.is_alive = True
         self.is_wanted = True
         self._draft = draft
+        self._target = target
         self._team = team
         self._clock = clock
         self._cache = ModelCache(
@@ -102,7 +102,7 @@ class ModelDrafts:
     @property
     def relative_cost(self) -> float:
         """What a step of the draft may take before one was measured, in steps of the target."""
-        return self._relative_cost
+        return self._draft.stored.bytes_per_token / self._target.bytes_per_token
 
     def forget(self, number: int) -> None:
         """The sequence is closed."""

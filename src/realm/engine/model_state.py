@@ -9,7 +9,7 @@ later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from realm.config import EngineConfig
 from realm.engine.admission import (
@@ -29,8 +29,8 @@ from realm.engine.speculation import RowCost
 from realm.engine.step_cost import StepCostEstimate
 from realm.engine.waiting_line import WaitingLine
 from realm.errors import CapacityError
-from realm.kernels import PAGE_TOKENS
-from realm.model import StoredModel
+from realm.kernels import PAGE_TOKENS, CachePool, Team
+from realm.model import DraftModel, StoredModel
 
 # How much of the line one step looks at: so many parts (owner and priority), so many of each.
 _LOOKED_AT_PARTS = 8
@@ -63,6 +63,7 @@ class ModelState:
         self._line = WaitingLine()
         self._resting: dict[int, Sequence] = {}
         self._ledger = ledger
+        self._draft_cache_bytes = config.speculation.draft_cache_bytes
         self._lag = float(config.displacement_tokens)
         self._prompt_limit = config.step_tokens
         self._arrivals = 0
@@ -154,6 +155,22 @@ class ModelState:
         del self.sequences[number]
         self.cache.drop(sequence)
         self._is_stalled = False
+
+    def drafter(self, draft: DraftModel, team: Team, clock: Callable[[], float]) -> ModelDrafts:
+        """What drafts with this model, for every sequence that wants it."""
+        content_hash = draft.stored.content_hash
+        if content_hash not in self.drafters:
+            length, size = self.cache.context_length, self._draft_cache_bytes
+            self.drafters[content_hash] = ModelDrafts(draft, self.model, team, length, size, clock)
+        return self.drafters[content_hash]
+
+    def forget_drafter(self, model: StoredModel) -> bool:
+        """No further sequence will draft with this model; whether none does by now."""
+        drafter = self.drafters.get(model.content_hash)
+        if drafter is not None:
+            drafter.is_wanted = False
+            self.drop_unwanted_drafters()
+        return model.content_hash not in self.drafters
 
     def drop_unwanted_drafters(self) -> None:
         """Frees the caches of drafts that no sequence has and none will have."""
@@ -333,3 +350,21 @@ class ModelState:
             self.cache.needed_pages(each),
             each.passed_pages,
         )
+
+
+def open_state(model: StoredModel, ledger: OwnerLedger, config: EngineConfig) -> ModelState:
+    """A model's, without sequences. Raises CapacityError when not one cache page fits."""
+    page_bytes = model.native.page_bytes
+    page_count = config.cache_bytes // page_bytes
+    if page_count < 1:
+        raise CapacityError(
+            f"{config.cache_bytes} bytes do not hold one cache page of {page_bytes}"
+        )
+    limit = model.hyperparameters.context_length
+    cache = ModelCache(
+        model.content_hash,
+        CachePool(model.native, page_count),
+        min(config.context_length or limit, limit),
+        keeps_prefixes=config.prefix_cache,
+    )
+    return ModelState(model, cache, ledger, config)

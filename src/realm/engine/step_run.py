@@ -15,6 +15,7 @@ from realm.engine.fairness import OwnerLedger
 from realm.engine.output import StepOutput, TokenLogprobs
 from realm.engine.scheduler import StepPlan
 from realm.engine.sequence import Sequence, Want
+from realm.errors import CapacityError
 from realm.kernels import Team
 
 if TYPE_CHECKING:
@@ -61,6 +62,17 @@ def answer_known(state: ModelState) -> list[StepOutput]:
         known = sequence.ahead.pop(0)
         state.computed(sequence, 1)
         outputs.append(answer(state, sequence, known.token, known.logprobs))
+    return outputs
+
+
+def answer_refused(state: ModelState) -> list[StepOutput]:
+    """The answers of those that could never have pages enough."""
+    refused, state.refused = state.refused, []
+    outputs: list[StepOutput] = []
+    for each in refused:
+        state.answer(each)
+        text = f"{len(each.tokens)} tokens never fit in {state.cache.page_count} cache pages"
+        outputs.append(StepOutput(each.number, error=CapacityError(text)))
     return outputs
 
 
