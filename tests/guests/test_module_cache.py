@@ -169,17 +169,29 @@ def test_what_someone_died_over_is_cleared_away(cache):
     assert {path.name for path in cache.directory.glob("*.partial")} == {"new.partial"}
 
 
-def test_many_at_once_agree_on_one_key(tmp_path):
-    caches = [ModuleCache(tmp_path / "modules") for _ in range(8)]
-    threads = [
-        threading.Thread(target=cache.store, args=(str(number), CODE))
-        for number, cache in enumerate(caches)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [caches[0].load(str(number)) for number in range(8)] == [CODE] * 8
+@pytest.mark.parametrize("damaged_key", [None, b"not a whole key"])
+def test_many_at_once_agree_on_one_key(tmp_path, damaged_key):
+    for attempt in range(20):
+        caches = [ModuleCache(tmp_path / str(attempt)) for _ in range(8)]
+        if damaged_key is not None:
+            caches[0].directory.mkdir(mode=0o700)
+            (caches[0].directory / "key").touch(mode=0o600)
+            (caches[0].directory / "key").write_bytes(damaged_key)
+        start = threading.Barrier(len(caches))
+
+        def store(number, cache, start=start):
+            start.wait()
+            cache.store(str(number), CODE)
+
+        threads = [
+            threading.Thread(target=store, args=(number, cache))
+            for number, cache in enumerate(caches)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(caches[0].load(str(number)) == CODE for number in range(8))
 
 
 class CountingCache(ModuleCache):

@@ -9,6 +9,7 @@ that holds nothing.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import logging
@@ -16,7 +17,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from realm.errors import ConfigError
@@ -180,24 +181,18 @@ def _sign(key: bytes, file_name: str, code: bytes) -> bytes:
 
 def _make_key(folder: int) -> bytes:
     """The folder's key; a new one where there is none that only we can have read."""
-    for _ in range(8):
-        try:
+    # Under a lock, or one that saw no key would replace the key that another signs with.
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        with suppress(_UntrustedError):
             key = _read_private(folder, _KEY_NAME, _KEY_BYTES)
             if len(key) == _KEY_BYTES:
                 return key
-        except _UntrustedError:
-            pass
-        _unlink_if_there(folder, _KEY_NAME)
-        # Written under another name and linked: whoever finds the key finds it whole, and of two
-        # processes that make one at once both use the first.
-        partial = _write_partial(folder, os.urandom(_KEY_BYTES))
-        try:
-            os.link(partial, _KEY_NAME, src_dir_fd=folder, dst_dir_fd=folder)
-        except FileExistsError:
-            pass
-        finally:
-            os.unlink(partial, dir_fd=folder)
-    raise PermissionError("the key cannot be made")
+        key = os.urandom(_KEY_BYTES)
+        _write(folder, _KEY_NAME, key)
+        return key
+    finally:
+        fcntl.flock(folder, fcntl.LOCK_UN)
 
 
 def _write(folder: int, file_name: str, data: bytes) -> None:
