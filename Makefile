@@ -15,13 +15,13 @@ $(STAMPS)/tools: $(BIN)/python pyproject.toml
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/build: $(STAMPS)/tools CMakeLists.txt $(wildcard native/*/*.cpp native/*/*.h native/*/*.inc)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[hub]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[hub,server]"
 	@touch $@
 
 # What the tests and checks need besides; torch by itself first, so that nothing pulls another build of it.
 $(STAMPS)/develop: $(STAMPS)/build
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[hub,test,check]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[hub,server,test,check]"
 	@touch $@
 
 demo: build

@@ -41,6 +41,12 @@ RealmError
 │   └── StateStoreError         what tenants keep cannot be read or written
 ├── CatalogError                a model cannot be found, fetched or verified (realm.catalog)
 │   └── IntegrityError          fetched bytes are not the expected ones
+├── ServerError                 the server cannot do what it was asked (realm.server)
+│   ├── UnauthorizedError       no key, or one that does not open anything
+│   ├── RateLimitError          more than the tenant may ask for now
+│   ├── EngineUnavailableError  the engine process is starting, draining, or was lost
+│   ├── TenantStoreError        tenants and keys cannot be read or written
+│   └── WireError               front and engine do not understand each other
 └── NativeError                 the native core refused its arguments
 """
 
@@ -207,6 +213,38 @@ class CatalogError(RealmError):
 
 class IntegrityError(CatalogError):
     """Fetched bytes are not the expected ones."""
+
+
+class ServerError(RealmError):
+    """The server cannot do what it was asked."""
+
+
+class UnauthorizedError(ServerError):
+    """No key, or one that does not open anything; the message never holds it."""
+
+
+class RateLimitError(ServerError):
+    """More than the tenant may ask for now. retry_after_seconds: when it is worth trying again."""
+
+    def __init__(self, message: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class EngineUnavailableError(ServerError):
+    """The engine process is starting, draining, or was lost. retry_after_seconds: a guess."""
+
+    def __init__(self, message: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TenantStoreError(ServerError):
+    """Tenants and keys cannot be read or written."""
+
+
+class WireError(ServerError):
+    """Front and engine process do not understand each other."""
 
 
 class NativeError(RealmError):

@@ -1,0 +1,1 @@
+"""The process that holds the models: a RuntimeManager behind a local socket."""

@@ -1,0 +1,1 @@
+"""What clients talk to: HTTP, WebSocket, authentication, quotas. It never imports the runtime."""

@@ -1,0 +1,1 @@
+"""What front and engine process say to each other over a local socket."""
