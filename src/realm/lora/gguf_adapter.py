@@ -8,6 +8,8 @@ Source of keys and names: `convert_lora_to_gguf.py` and `llama-adapter.cpp` in l
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 
 from realm.errors import (
@@ -22,57 +24,66 @@ from realm.gguf import GGUFFile, TensorInfo, open_gguf
 from realm.gguf.turns import in_turns
 from realm.kernels.dequantize import MEANINGS, dequantize
 from realm.lora.adapter import Adapter, Floats
-from realm.lora.assemble import Pair, assemble, check_pairs
 from realm.lora.base import EMBEDDING_NAME, AdapterBase
 from realm.lora.document import at_tensor, shown
+from realm.lora.layout import lay_out, read_factors
+from realm.lora.layout_cache import LayoutCache
 from realm.lora.names import is_product
+from realm.lora.pair import Pair, check_pairs
 from realm.lora.stored import STORED_TYPES, StoredNumbers
 
 _SIDES = (".lora_a", ".lora_b")
 _INVOCATION_TOKENS = "adapter.alora.invocation_tokens"
 
 
-def load_gguf_adapter(path: Path, base: AdapterBase) -> Adapter:
+def load_gguf_adapter(path: Path, base: AdapterBase, layouts: LayoutCache) -> Adapter:
     """The adapter in this file. Raises an AdapterError that names the file and the tensor."""
     try:
+        known = _load_known(path, base, layouts)
+        if known is not None:
+            return known
         with open_gguf(path) as file:
-            return _load(file, base)
+            return _load(file, base, layouts)
     except GGUFOpenError as reason:
         raise AdapterOpenError(str(reason)) from reason
     except GGUFError as reason:
         raise AdapterFormatError(str(reason)) from reason
 
 
-def _load(file: GGUFFile, base: AdapterBase) -> Adapter:
+def _load_known(path: Path, base: AdapterBase, layouts: LayoutCache) -> Adapter | None:
+    """Of a file that begins as another one did."""
+    with path.open("rb") as file:
+        descriptor = file.fileno()
+        size_bytes = os.fstat(descriptor).st_size
+        layout = layouts.find(base, size_bytes, lambda count: os.pread(descriptor, count, 0))
+        return None if layout is None else read_factors(layout, descriptor, path)
+
+
+def _load(file: GGUFFile, base: AdapterBase, layouts: LayoutCache) -> Adapter:
     place = str(file.path)
     _check_metadata(file, base)
     alpha = file.get("adapter.lora.alpha", float, 0.0)
     pairs = _pair_up(file, base, alpha, place)
     check_pairs(pairs, base, place)
-    return assemble(pairs, base, _GGUFAdapterFile(file), interleave=False)
+    layout = lay_out(pairs, base, partial(_stored, file), interleave=False)
+    adapter = read_factors(layout, file.descriptor, file.path, partial(_compute, file))
+    header = os.pread(file.descriptor, file.data_offset, 0)
+    layouts.keep(base, file.size_bytes, header, layout)
+    return adapter
 
 
-class _GGUFAdapterFile:
-    """The file as `assemble` reads it."""
+def _stored(file: GGUFFile, name: str) -> StoredNumbers | None:
+    info = file.tensors[name]
+    if info.block_type.name not in STORED_TYPES:
+        return None
+    dtype = STORED_TYPES.index(info.block_type.name)
+    return StoredNumbers(info.offset, dtype, _is_turned(name))
 
-    __slots__ = ("_file", "descriptor", "path")
 
-    def __init__(self, file: GGUFFile) -> None:
-        self._file = file
-        self.descriptor = file.descriptor
-        self.path = file.path
-
-    def stored(self, name: str) -> StoredNumbers | None:
-        info = self._file.tensors[name]
-        if info.block_type.name not in STORED_TYPES:
-            return None
-        dtype = STORED_TYPES.index(info.block_type.name)
-        return StoredNumbers(info.offset, dtype, _is_turned(name))
-
-    def compute(self, name: str, out: Floats) -> None:
-        info = self._file.tensors[name]
-        values = dequantize(self._file.tensor_data(name), info.block_type, info.shape)
-        out[:] = values.T if _is_turned(name) else values
+def _compute(file: GGUFFile, name: str, out: Floats) -> None:
+    info = file.tensors[name]
+    values = dequantize(file.tensor_data(name), info.block_type, info.shape)
+    out[:] = values.T if _is_turned(name) else values
 
 
 def _check_metadata(file: GGUFFile, base: AdapterBase) -> None:

@@ -8,22 +8,29 @@ from realm.errors import AdapterFormatError, AdapterKindError, AdapterOpenError
 from realm.lora.adapter import Adapter
 from realm.lora.base import AdapterBase
 from realm.lora.gguf_adapter import load_gguf_adapter
+from realm.lora.layout_cache import LayoutCache
 from realm.lora.peft_folder import WEIGHTS_FILE, load_peft_folder
 
 _PICKLE_BEGINNINGS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
-def load_adapter(path: str | Path, base: AdapterBase) -> Adapter:
+def load_adapter(
+    path: str | Path, base: AdapterBase, layouts: LayoutCache | None = None
+) -> Adapter:
     """The adapter at `path`, fitted to `base`: a PEFT folder, or a GGUF file.
+
+    layouts: what is known of files that begin alike.
 
     Reads float32, float16 and bfloat16 factors, in GGUF also quantised ones; the result is float32
     and owns its memory. Raises AdapterOpenError, AdapterFormatError, AdapterMismatchError or
     AdapterKindError, naming the file and the tensor or key; then nothing of it stays in memory.
     """
     place = Path(path)
+    if layouts is None:
+        layouts = LayoutCache()
     try:
         if place.is_dir():
-            return load_peft_folder(place, base)
+            return load_peft_folder(place, base, layouts)
         if not place.is_file():
             raise AdapterOpenError(f"{place}: neither a PEFT folder nor a GGUF file")
         with place.open("rb") as file:
@@ -36,4 +43,4 @@ def load_adapter(path: str | Path, base: AdapterBase) -> Adapter:
     if front[8:9] == b"{":
         text = f"a safetensors file; name its folder, with the configuration beside {WEIGHTS_FILE}"
         raise AdapterFormatError(f"{place}: {text}")
-    return load_gguf_adapter(place, base)
+    return load_gguf_adapter(place, base, layouts)

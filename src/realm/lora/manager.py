@@ -25,6 +25,7 @@ from realm.errors import (
 )
 from realm.lora.adapter import Adapter
 from realm.lora.base import AdapterBase
+from realm.lora.layout_cache import LayoutCache
 from realm.lora.ledger import AdapterLedger
 from realm.lora.load import load_adapter
 from realm.lora.records import Load, Version
@@ -59,6 +60,7 @@ class LoRAManager:
         self._ledger = AdapterLedger(budget_bytes, patience, loader_threads + 1)
         self._bases: dict[str, tuple[AdapterBase, Pack]] = {}
         self._leaving: list[tuple[Future[None], list[Version]]] = []
+        self._layouts = LayoutCache()
         self._clock = clock
         self._is_shut = False
         self._loaders = ThreadPoolExecutor(loader_threads, "realm-adapter-load")
@@ -84,7 +86,7 @@ class LoRAManager:
         source = take_source(path)
         with self._lock:
             bases = dict(self._bases)
-        fitted = _fit(source, bases)
+        fitted = _fit(source, bases, self._layouts)
         with self._lock:
             self._require_open()
             if fitted is not None and fitted[2].byte_size > self._ledger.budget_bytes:
@@ -231,7 +233,7 @@ class LoRAManager:
         version = load.version
         try:
             version.source.require_unchanged()
-            adapter = load_adapter(version.source.path, base)
+            adapter = load_adapter(version.source.path, base, self._layouts)
             packed = pack(adapter)  # while the digest is computed
             digest, known = adapter.digest, version.known.get(load.base)
             if known is not None and known[0].digest != digest:
@@ -246,7 +248,7 @@ class LoRAManager:
 
 
 def _fit(
-    source: AdapterSource, bases: dict[str, tuple[AdapterBase, Pack]]
+    source: AdapterSource, bases: dict[str, tuple[AdapterBase, Pack]], layouts: LayoutCache
 ) -> tuple[str, bytes, Packed] | None:
     """The first base that the adapter fits, its digest, and it packed; None without bases.
 
@@ -255,7 +257,7 @@ def _fit(
     errors: list[AdapterError] = []
     for key, (base, pack) in bases.items():
         try:
-            adapter = load_adapter(source.path, base)
+            adapter = load_adapter(source.path, base, layouts)
         except AdapterError as error:
             errors.append(error)
             continue

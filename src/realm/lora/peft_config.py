@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from realm.errors import AdapterFormatError, AdapterKindError
-from realm.lora.assemble import LARGEST_RANK
 from realm.lora.document import parse_object, shown
+from realm.lora.pair import LARGEST_RANK
 from realm.lora.pattern import MatchBudget, Pattern, compile_pattern, is_plain
 
 _ALL_LINEAR = "all-linear"

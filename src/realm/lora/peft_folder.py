@@ -6,6 +6,7 @@ the configuration is used. Pickles are refused, whatever they hold.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from realm.errors import (
     AdapterOpenError,
 )
 from realm.gguf.turns import in_turns
-from realm.lora.adapter import Adapter, Floats
-from realm.lora.assemble import Pair, assemble, check_pairs
+from realm.lora.adapter import Adapter
 from realm.lora.base import EMBEDDING_NAME, HEAD_NAME, AdapterBase
 from realm.lora.document import at_tensor, shown
 from realm.lora.files import ReadableFile
+from realm.lora.layout import lay_out, read_factors
+from realm.lora.layout_cache import LayoutCache
 from realm.lora.names import (
     DECODER_PATHS,
     EMBEDDING_PATHS,
@@ -31,6 +33,7 @@ from realm.lora.names import (
     layer_of,
     module_paths,
 )
+from realm.lora.pair import Pair, check_pairs
 from realm.lora.peft_config import PeftConfig, parse_config
 from realm.lora.safetensors import SafetensorsHeader, StoredTensor, read_header, read_rows
 from realm.lora.stored import STORED_TYPES, StoredNumbers
@@ -57,49 +60,47 @@ _OTHER_KINDS = (
 )
 
 
-def load_peft_folder(folder: Path, base: AdapterBase) -> Adapter:
+def load_peft_folder(folder: Path, base: AdapterBase, layouts: LayoutCache) -> Adapter:
     """The adapter in this folder. Raises an AdapterError that names the file and the tensor."""
-    config = _read_config(folder)
+    configuration = _read_config(folder)
     try:
         file = ReadableFile(folder, WEIGHTS_FILE)
     except FileNotFoundError:
         raise _missing_weights(folder) from None
     with file:
+
+        def front(count: int) -> bytes:
+            return file.read(0, min(count, file.size_bytes)).tobytes()
+
+        layout = layouts.find(base, file.size_bytes, front, configuration)
+        if layout is not None:
+            return read_factors(layout, file.descriptor, file.path)
+        config = parse_config(configuration, str(folder / CONFIG_FILE))
         header = read_header(file)
         pairs = _pair_up(header, config, base, str(file.path))
-        for name, tensor in header.tensors.items():
-            if name.endswith(_COPY):
-                _check_copy(file, header, tensor, base)
-        return assemble(pairs, base, _PeftFile(file, header), interleave=True)
+        copies = [each for name, each in header.tensors.items() if name.endswith(_COPY)]
+        for tensor in copies:
+            _check_copy(file, header, tensor, base)
+        layout = lay_out(pairs, base, partial(_stored, header), interleave=True)
+        adapter = read_factors(layout, file.descriptor, file.path)
+        if not copies:  # their numbers have to be compared each time
+            layouts.keep(base, file.size_bytes, front(header.data_offset), layout, configuration)
+        return adapter
 
 
-class _PeftFile:
-    """The weights' file as `assemble` reads it."""
-
-    __slots__ = ("_file", "_header", "descriptor", "path")
-
-    def __init__(self, file: ReadableFile, header: SafetensorsHeader) -> None:
-        self._file = file
-        self._header = header
-        self.descriptor = file.descriptor
-        self.path = file.path
-
-    def stored(self, name: str) -> StoredNumbers:
-        tensor = self._header.tensors[name]
-        position = self._header.data_offset + tensor.begin
-        return StoredNumbers(position, STORED_TYPES.index(tensor.dtype), False)
-
-    def compute(self, name: str, out: Floats) -> None:
-        read_rows(self._file, self._header, self._header.tensors[name], 0, out)
+def _stored(header: SafetensorsHeader, name: str) -> StoredNumbers:
+    tensor = header.tensors[name]
+    position = header.data_offset + tensor.begin
+    return StoredNumbers(position, STORED_TYPES.index(tensor.dtype), False)
 
 
-def _read_config(folder: Path) -> PeftConfig:
+def _read_config(folder: Path) -> bytes:
     try:
         with ReadableFile(folder, CONFIG_FILE) as file:
             if file.size_bytes > _CONFIG_BYTES:
                 text = f"{file.size_bytes} bytes are too many for a configuration"
                 raise AdapterFormatError(f"{file.path}: {text}")
-            return parse_config(file.read(0, file.size_bytes).tobytes(), str(file.path))
+            return file.read(0, file.size_bytes).tobytes()
     except FileNotFoundError:
         raise AdapterOpenError(f"{folder}: there is no {CONFIG_FILE}") from None
 

@@ -1,30 +1,20 @@
-"""From pairs of tensors to an adapter: every pair is checked against the base before one is read.
-
-What both formats share. Nothing comes out unless all of it is right.
-"""
+"""Two tensors of a file that belong together, checked against the base before one is read."""
 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
 from realm.errors import AdapterFormatError, AdapterMismatchError
 from realm.gguf.turns import in_turns
-from realm.lora.adapter import Adapter, Factor, Projection, Target
 from realm.lora.base import EMBEDDING_NAME, AdapterBase
 from realm.lora.document import shown
-from realm.lora.identity import Identity
-from realm.lora.names import targets_of
-from realm.lora.stored import FactorFile, Filling, Rows
 
 LARGEST_RANK = 512
 _LARGEST_SCALE = float(np.finfo(np.float32).max)
-_PAIR_HEADER = struct.Struct("<QQQd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,53 +45,6 @@ def check_pairs(pairs: Sequence[Pair], base: AdapterBase, place: str) -> None:
         raise AdapterFormatError(f"{place}: there is not one factor in it")
     for pair in in_turns(pairs):
         _check(pair, base, place)
-
-
-def assemble(
-    pairs: Sequence[Pair], base: AdapterBase, file: FactorFile, *, interleave: bool
-) -> Adapter:
-    """Read pairs that `check_pairs` passed into one array, and make the adapter.
-
-    interleave: rows of `b` for query and key stand in transformers' order and must become the
-    base's. The digest is still being computed when this returns.
-    Raises AdapterFormatError, naming the tensor, for a number that is none; and as `Filling.read`.
-    """
-    placed = [(targets_of(pair.name, base), pair) for pair in in_turns(pairs)]
-    placed.sort(key=lambda entry: entry[0][0][0].order)
-    rotated = _rotated_heads(base) if interleave else {}
-    whole = np.empty(sum(pair.element_count for _, pair in placed), np.float32)
-    frozen = whole.view()
-    frozen.setflags(write=False)
-    factors: dict[Target, Factor] = {}
-    meaning = bytearray()
-    end = 0
-    filling = Filling(file, whole)
-    for targets, pair in in_turns(placed):
-        (rank, inputs), outputs = pair.a_shape, pair.b_shape[0]
-        begin, middle = end, end + rank * inputs
-        end = middle + outputs * rank
-        parts = [
-            Rows(rows.start, rows.stop - rows.start, rotated.get(target.projection, 0))
-            for target, rows in targets
-        ]
-        filling.add(pair.a, rank, inputs, [Rows(0, rank, 0)])
-        filling.add(pair.b, outputs, rank, parts)
-        a = frozen[begin:middle].reshape(rank, inputs)
-        b = frozen[middle:end].reshape(outputs, rank)
-        for target, rows in targets:
-            factors[target] = Factor(a, b[rows], pair.scale)
-        meaning += _PAIR_HEADER.pack(rank, inputs, outputs, pair.scale)
-        meaning += pair.name.encode() + b"\0"
-    filling.read()
-    identity = Identity(bytes(meaning), filling.digests)
-    return Adapter(identity, MappingProxyType(factors), whole.nbytes)
-
-
-def _rotated_heads(base: AdapterBase) -> dict[Projection, int]:
-    """The products whose heads' rows must be interleaved."""
-    if not base.interleaved:
-        return {}
-    return {Projection.QUERY: base.head_count, Projection.KEY: base.kv_head_count}
 
 
 def _check(pair: Pair, base: AdapterBase, place: str) -> None:
