@@ -203,6 +203,28 @@ def test_logits_cross_when_they_fit(call):
     assert written.tolist() == list(range(VOCABULARY))
 
 
+def test_the_same_logits_again_and_again_are_charged(call):
+    session = call.session(1)
+    turns = call.bench.state.surroundings.services.account.turns
+
+    def ask() -> None:
+        assert call.finish(call("session_logits", session, OUT, VOCABULARY)) == VOCABULARY
+
+    for token in range(100):
+        ask()
+        assert call("session_accept", session, *call.put_ids(token % 7)) == 1
+        ask()
+        assert call("session_rewind", session, 1) == 0
+    assert not turns.is_spent(0.0)
+    ask()
+    for _ in range(25):
+        assert not turns.is_spent(0.0)
+        ask()
+        assert call("session_rewind", session, 1) == 0
+    ask()
+    assert turns.is_spent(0.0)
+
+
 def test_accept_fork_rewind_position(call):
     session = call.session(1, 2, 3)
     assert call("session_accept", session, *call.put_ids(7, 8)) == 2

@@ -133,7 +133,8 @@ class SessionHandle:
     logprobs: one for each of token_ids up to the last that has any, None for those that the program
     chose itself.
     request_rule, own_rule: what its sampled and accepted tokens must satisfy; of the request, and
-    of the program. mask: the tokens that the program allows the next sample.
+    of the program. mask: the tokens that the program allows the next sample. gave_logits: those
+    after its last token.
     """
 
     model: HostedModel
@@ -147,6 +148,7 @@ class SessionHandle:
     page_count: int = 0
     hold: ModelHold | None = None
     adapters: HeldAdapters | None = None
+    gave_logits: bool = False
 
     def rules(self) -> list[SessionRule]:
         """Those that it has."""

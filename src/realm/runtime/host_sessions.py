@@ -107,6 +107,7 @@ def session_sample(
     masks_after = handle.allowed_after if handle.rules() else None
     engine.sample(handle.sequence, sampling, handle.allowed(), masks_after)
     handle.mask = None
+    handle.gave_logits = False
 
     def complete(output: StepOutput) -> int:
         ids = output.token_ids
@@ -126,6 +127,9 @@ def session_logits(state: GuestState, session: int, out_ptr: int, out_max_len: i
     if size > out_max_len:
         raise HostCallError(ErrorCode.BUFFER, f"{size} logits do not fit in {out_max_len}")
     state.surroundings.engine.logits(handle.sequence)
+    if handle.gave_logits:
+        state.surroundings.services.account.turns.charge_repeat()
+    handle.gave_logits = True
 
     def complete(output: StepOutput) -> int:
         if output.logits is None:
@@ -155,6 +159,7 @@ def session_rewind(state: GuestState, session: int, position: int) -> int:
     if not 0 <= position <= present:
         raise HostCallError(ErrorCode.INVALID, f"position {position} of {present}")
     state.surroundings.engine.rewind(handle.sequence, position)
+    handle.gave_logits &= position == present
     prompt_length = len(handle.prompt_token_ids)
     del handle.token_ids[max(0, position - prompt_length) :]
     del handle.logprobs[max(0, position - prompt_length) :]
@@ -284,6 +289,7 @@ def _append(state: GuestState, handle: SessionHandle, ids: list[int]) -> None:
     except RealmError:
         state.size_session(handle, before)
         raise
+    handle.gave_logits = False
 
 
 def _move_on(state: GuestState, handle: SessionHandle, ids: Sequence[int]) -> None:

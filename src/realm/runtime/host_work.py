@@ -14,8 +14,6 @@ T = TypeVar("T")
 
 # Texts up to this length are worked through at once: less than two milliseconds.
 _SHORT_BYTES = 8 << 10
-# What a worker's second costs of the turn budget, for it takes a core from everyone.
-_WORKER_PRICE = 0.25
 
 
 def by_length(
@@ -36,7 +34,7 @@ def by_length(
 
     def charged(result: T) -> Answer:
         turns = surroundings.services.account.turns
-        turns.charge(_WORKER_PRICE * seconds[0], surroundings.now())
+        turns.charge(seconds[0], surroundings.now())  # it took a core from everyone
         return complete(result)
 
     return in_background(state, timed, charged)

@@ -13,6 +13,7 @@ _BURST_SECONDS = 0.05  # a long prompt turned into tokens
 _TRAP_SECONDS = (
     0.005  # what a program that traps has cost besides: its start, a prompt, the steps of others
 )
+_REPEAT_SECONDS = 0.002  # a row of a step that brings nothing new
 
 
 class TurnBudget:
@@ -36,6 +37,10 @@ class TurnBudget:
     def charge_trap(self) -> None:
         """A program has trapped. One that is started again and again for it has to wait."""
         self._owed += _TRAP_SECONDS
+
+    def charge_repeat(self) -> None:
+        """A program wants computed what it has been given already."""
+        self._owed += _REPEAT_SECONDS
 
     def is_spent(self, now: float) -> bool:
         """Whether the tenant has had more than its share."""
