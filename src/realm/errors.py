@@ -31,6 +31,8 @@ RealmError
 │   ├── ContextLengthError      more tokens than the context holds
 │   ├── CapacityError           not enough cache pages, now or ever
 │   ├── ConstraintError         a schema, regex or grammar is not usable, or leaves no token
+│   ├── ProgramNotFoundError    the tenant has no program of this name
+│   ├── FieldError              a field of a request is missing or not usable
 │   └── CancelledError          the request was cancelled
 ├── GuestError                  a tenant's program failed (realm.runtime)
 │   ├── GuestCompileError       not a WASM module that can be compiled
@@ -46,6 +48,10 @@ RealmError
 │   ├── RateLimitError          more than the tenant may ask for now
 │   ├── EngineUnavailableError  the engine process is starting, draining, or was lost
 │   ├── TenantStoreError        tenants and keys cannot be read or written
+│   ├── PipelineError           a pipeline's definition cannot be used
+│   │   ├── PipelineNotFoundError no pipeline of this id
+│   │   ├── PipelineInputError  what a pipeline was given is not what it takes
+│   │   └── PipelineStepError   a step of a pipeline has failed
 │   └── WireError               front and engine do not understand each other
 └── NativeError                 the native core refused its arguments
 """
@@ -175,6 +181,19 @@ class ConstraintError(RequestError):
     """A JSON schema, regex or grammar cannot be used, or it allows no token here."""
 
 
+class ProgramNotFoundError(RequestError):
+    """The tenant has no program of this name."""
+
+
+class FieldError(RequestError):
+    """A field of a request is missing or not usable. parameter: its path, such as
+    `messages[0].content`; None where none can be named."""
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
 class CancelledError(RequestError):
     """The request was cancelled before it ended."""
 
@@ -241,6 +260,31 @@ class EngineUnavailableError(ServerError):
 
 class TenantStoreError(ServerError):
     """Tenants and keys cannot be read or written."""
+
+
+class PipelineError(ServerError):
+    """A pipeline's definition cannot be used; the message names file, step and field."""
+
+
+class PipelineNotFoundError(PipelineError):
+    """No pipeline of this id."""
+
+
+class PipelineInputError(PipelineError):
+    """What a pipeline was given is not what it takes. field: which part of it."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class PipelineStepError(PipelineError):
+    """A step of a pipeline has failed. cause: in what. The message names the step."""
+
+    def __init__(self, step_id: str, cause: RealmError) -> None:
+        super().__init__(f"step {step_id!r}: {cause}")
+        self.step_id = step_id
+        self.cause = cause
 
 
 class WireError(ServerError):

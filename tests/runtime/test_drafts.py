@@ -83,7 +83,10 @@ def test_a_request_may_go_without(model_path):
         options = {"token_ids": PROMPTS[0], "temperature": 0.0, **OPTIONS}
         without = tenant.generate(draft_k=0, **options)
         assert manager.metrics()["a"].speculation.drafted == 0
-        assert tenant.generate(**options).token_ids == without.token_ids
+        for _ in range(30):  # until a step's cost is known well enough
+            assert tenant.generate(**options).token_ids == without.token_ids
+            if manager.metrics()["a"].speculation.accepted:
+                break
         assert manager.metrics()["a"].speculation.accepted > 0
 
 

@@ -23,9 +23,13 @@ COMMANDS = {
     "eval": ("realm.cli.evaluate", "measure a model's quality (perplexity)"),
     "embed": ("realm.cli.embed", "turn texts into vectors"),
     "info": ("realm.cli.info", "describe a model file and this machine"),
+    "serve": ("realm.cli.serve", "serve models over HTTP and WebSocket, for many tenants"),
     "guests": ("realm.cli.guests", "write, build, check and try a tenant's program"),
     "models": ("realm.cli.models", "fetch, list, verify and remove model files"),
     "adapters": ("realm.cli.adapters", "add, list, show and remove adapters (LoRA)"),
+    "tenants": ("realm.cli.tenants", "add, list, show, change and remove the server's tenants"),
+    "keys": ("realm.cli.keys", "create, list, disable, enable and remove the server's keys"),
+    "pipelines": ("realm.cli.pipelines", "check, list, show and run pipelines of generations"),
     "distill": ("realm.cli.distill", "train a small draft model for another model"),
     "version": ("realm.cli.version", "print the version"),
 }

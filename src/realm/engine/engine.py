@@ -37,6 +37,9 @@ from realm.model import DraftModel, StoredModel, WeightedAdapter, check_adapters
 class Engine:
     """Sequences and steps over every stored model.
 
+    step_count, row_count, native_seconds: of all steps. batch_fill: the last step's share of the
+    rows that it may have, without drafts.
+
     clock: seconds, to measure what a step costs; a replay passes its own. It decides how much of a
     prompt a step takes, never a result. Without one, prompts get all that `config` allows.
     """
@@ -58,6 +61,8 @@ class Engine:
         self._turn = 0
         self.native_seconds = 0.0
         self.step_count = 0
+        self.row_count = 0
+        self.batch_fill = 0.0
 
     @property
     def has_work(self) -> bool:
@@ -295,6 +300,9 @@ class Engine:
         outputs, seconds = run_step(state, plan, guesses, self._team, self._ledger, self._clock)
         self.native_seconds += seconds
         self.step_count += 1
+        rows = sum(row.count for row in plan.rows)
+        self.row_count += rows
+        self.batch_fill = rows / self._limits.rows
         return refused + outputs
 
     # ---- The layer by layer path of guests ----

@@ -59,6 +59,7 @@ class AdapterLedger:
         self._names: dict[tuple[str | None, str], list[Version]] = {}
         self._pinned: set[tuple[str | None, str]] = set()
         self._contents: dict[ContentKey, _Content] = {}
+        self.load_count = 0
         self._naming: dict[ContentKey, set[Version]] = {}
         self._queues: dict[Load, _Queue] = {}
         self._held: dict[AdapterUse, tuple[Version, ContentKey]] = {}
@@ -147,6 +148,11 @@ class AdapterLedger:
         """Bytes of everything in memory."""
         return sum(content.byte_size for content in self._contents.values())
 
+    @property
+    def resident_count(self) -> int:
+        """How many contents are in memory."""
+        return len(self._contents)
+
     # Uses
 
     def begin(self, use: AdapterUse, version: Version, base: str, now: float) -> None:
@@ -196,6 +202,7 @@ class AdapterLedger:
         version.known[base] = (key, byte_size)
         self._naming.setdefault(key, set()).add(version)
         version.load_count += 1
+        self.load_count += 1
         if key not in self._contents:
             self._make_room(byte_size)
             if byte_size <= self._free_bytes():

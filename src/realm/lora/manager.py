@@ -169,6 +169,12 @@ class LoRAManager:
         with self._lock:
             return self._ledger.resident_bytes
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Adapters in memory, and how often one was loaded."""
+        with self._lock:
+            return self._ledger.resident_count, self._ledger.load_count
+
     def close(self) -> None:
         """End the loaders; what still waits ends in an AdapterError. Safe to repeat."""
         with self._lock:

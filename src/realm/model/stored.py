@@ -184,9 +184,9 @@ class StoredModel:
         hidden = np.empty((len(ids), self.hyperparameters.hidden_size), np.float32)
         evaluation = _Evaluator(self.native, self.threads, -(-len(ids) // PAGE_TOKENS))
         layers = (0, self.hyperparameters.layer_count)
-        with self.step_lock:
-            for begin in range(0, len(ids), _EVALUATION_ROWS):
-                end = min(begin + _EVALUATION_ROWS, len(ids))
+        for begin in range(0, len(ids), _EVALUATION_ROWS):
+            end = min(begin + _EVALUATION_ROWS, len(ids))
+            with self.step_lock:  # others' steps come between those of a long text
                 evaluation.step(
                     tokens=ids[begin:end],
                     position=begin,

@@ -22,6 +22,8 @@ class Delivery:
     on_room: called, on the consumer's thread, when a producer that found no room may go on.
     tell: called, on the producer's, with what wakes a consumer that may wait for a piece; whoever
     takes it calls that soon, on any thread.
+    on_news: for a consumer that waits nowhere: called instead when there is a first piece, through
+    `tell`, and at the end, at once, on the producer's thread.
     """
 
     def __init__(
@@ -29,10 +31,12 @@ class Delivery:
         capacity: int | None,
         on_room: Callable[[], None],
         tell: Callable[[Callable[[], None]], None],
+        on_news: Callable[[], None] | None = None,
     ) -> None:
         self._capacity = capacity
         self._on_room = on_room
         self._tell = tell
+        self._on_news = on_news
         self._changed = threading.Condition()
         self._pieces: deque[Piece] = deque()
         self._refused = False
@@ -50,7 +54,7 @@ class Delivery:
             self._pieces.append(piece)
             waits = len(self._pieces) == 1  # with more there, a consumer does not, or has been told
         if waits:
-            self._tell(self._wake)
+            self._tell(self._on_news or self._wake)
         return True
 
     def has_room(self) -> bool:
@@ -62,12 +66,14 @@ class Delivery:
         with self._changed:
             self._result = result
             self._changed.notify_all()
+        self._tell_end()
 
     def fail(self, error: RealmError) -> None:
         """Producer: the request has failed; what was offered before stays readable."""
         with self._changed:
             self._error = error
             self._changed.notify_all()
+        self._tell_end()
 
     def take(self) -> Piece | None:
         """Consumer: the next piece, waiting for it; None at the end. Raises the request's error."""
@@ -84,6 +90,18 @@ class Delivery:
             self._on_room()
         return piece
 
+    def take_some(self, most: int) -> tuple[list[Piece], bool]:
+        """Consumer: the next pieces without waiting, and whether nothing comes after them."""
+        with self._changed:
+            pieces = [self._pieces.popleft() for _ in range(min(most, len(self._pieces)))]
+            is_last = self._ended and not self._pieces
+            has_room = self._refused and bool(pieces)
+            if has_room:
+                self._refused = False
+        if has_room:
+            self._on_room()
+        return pieces, is_last
+
     def wait(self) -> GenerationResult:
         """Consumer: the result, waiting for it. Raises the request's error."""
         with self._changed:
@@ -97,6 +115,10 @@ class Delivery:
         """Consumer: returns when the request has ended, in whatever way."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended)
+
+    def _tell_end(self) -> None:
+        if self._on_news is not None:
+            self._on_news()
 
     def _wake(self) -> None:
         with self._changed:

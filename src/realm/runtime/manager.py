@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,17 @@ from realm.errors import (
     RequestError,
 )
 from realm.lora import LoRAManager
-from realm.model import DraftModel, ModelStorage, StoredModel, match_draft
+from realm.model import DraftModel, ModelStorage, StoredModel
 from realm.runtime.account import TenantMetrics
+from realm.runtime.compiled_programs import CompiledPrograms
+from realm.runtime.engine_figures import EngineFigures, read_engine_figures
 from realm.runtime.guest_models import GuestModels
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.limits import GuestLimits, HostLimits
 from realm.runtime.loop import EngineLoop
-from realm.runtime.module_cache import default_module_cache
+from realm.runtime.model_shelf import ModelShelf
 from realm.runtime.policy import TenantPolicy
-from realm.runtime.program import GuestHost, GuestProgram, default_program
+from realm.runtime.program import GuestProgram
 from realm.runtime.state_store import FileStateStore, MemoryStateStore, StateStore
 from realm.runtime.tenant import RuntimeParts, TenantRuntime
 from realm.runtime.tenant_record import TenantRecord
@@ -72,23 +74,19 @@ class RuntimeManager:
         if not idle_seconds > 0:
             raise ConfigError(f"idle_seconds must be > 0, not {idle_seconds}")
         self._lock = threading.Lock()
-        self._program_lock = threading.Lock()
         self._registry_lock = threading.Lock()
         self._removal_lock = threading.Lock()
-        self._program_bytes = program
-        self._program: GuestProgram | None = None
-        self._guest_host: GuestHost | None = None
+        self._programs = CompiledPrograms(self._host_limits, program)
         self.lora = LoRAManager(self._config.adapter_bytes)
         self._storage = ModelStorage(self._config.threads, adapters=self.lora)
-        self._models: dict[str, StoredModel] = {}
-        self._hosted: dict[str, HostedModel] = {}
+        self._models = ModelShelf(self._storage)
         self._records: dict[str, TenantRecord] = {}
         self._tenants: dict[tuple[str, str], TenantRuntime] = {}
         self._idle_seconds = idle_seconds
         self._next_sweep = time.perf_counter() + idle_seconds
         self._is_closed = False
         if program is not None:
-            self._compiled_program(None)
+            self._programs.compile(None)
         with ExitStack() as opened:  # what is open is closed again when a later part fails
             state = MemoryStateStore() if state_path is None else FileStateStore(state_path)
             opened.callback(state.close)
@@ -133,7 +131,19 @@ class RuntimeManager:
     @property
     def models(self) -> Mapping[str, StoredModel]:
         """The loaded models by the names they were asked for; a view that stays current."""
-        return MappingProxyType(self._models)
+        return MappingProxyType(self._models.stored)
+
+    def load_model(self, config: ModelConfig) -> StoredModel:
+        """The model and its draft, for whoever has a runtime on it later. Raises as below."""
+        return self._load(config)[0].stored
+
+    def check_draft(self, path: str | Path) -> None:
+        """Raises as below for a draft that no loaded model can use; keeps nothing of it."""
+        self._models.check_draft(path)
+
+    def check_program(self, wasm: bytes) -> None:
+        """Raises GuestError's kinds for a program that cannot run; its code goes to the cache."""
+        self._programs.compile(wasm)
 
     def get_or_create_runtime_with_model(
         self, tenant_id: str, config: ModelConfig
@@ -150,8 +160,7 @@ class RuntimeManager:
             if present is not None and present.model_config == config:
                 record.last_used = time.perf_counter()
                 return present
-        hosted = self._load(config)
-        draft = self._load_draft(config, hosted.stored)
+        hosted, draft = self._load(config)
         is_new = record.model_configs.get(config.name) != config
         record.model_configs[config.name] = config
         if is_new:
@@ -222,6 +231,11 @@ class RuntimeManager:
         record = self._records.get(tenant_id)
         return () if record is None else tuple(record.model_configs.values())
 
+    @property
+    def tenant_ids(self) -> tuple[str, ...]:
+        """Of all tenants that are known now."""
+        return tuple(self._records)
+
     def metrics(self) -> dict[str, TenantMetrics]:
         """The figures of every tenant that was ever seen; each is a snapshot of its own."""
         with self._lock:
@@ -255,9 +269,14 @@ class RuntimeManager:
 
         Raises ModelNotFoundError.
         """
-        if name not in self._models:
+        if name not in self.models:
             raise ModelNotFoundError(f"no model is loaded as {name!r}")
-        return self._engine.free_page_count(self._models[name])
+        return self._engine.free_page_count(self.models[name])
+
+    def ask_figures(self, answer: Callable[[EngineFigures], None]) -> None:
+        """The engine's figures, given to `answer` on the engine's thread, between two steps."""
+        engine, lora, models = self._engine, self.lora, self._models.stored
+        self._parts.loop.call(lambda: answer(read_engine_figures(engine, lora, models)))
 
     def close(self) -> None:
         """Ends every request with CancelledError and stops the engine; safe to repeat."""
@@ -292,7 +311,7 @@ class RuntimeManager:
             record.require_present()
         else:
             record = self._records[tenant_id] = TenantRecord(
-                tenant_id, _DEFAULT_POLICY, self._compiled_program, time.perf_counter()
+                tenant_id, _DEFAULT_POLICY, self._compile, time.perf_counter()
             )
         return record
 
@@ -306,7 +325,7 @@ class RuntimeManager:
             policy = tenant.policy
             if policy.guest_limits is not None:
                 _check_pool(policy.guest_limits, self._host_limits)
-            record = TenantRecord(tenant.tenant_id, policy, self._compiled_program, now)
+            record = TenantRecord(tenant.tenant_id, policy, self._compile, now)
             record.adapter = tenant.adapter
             record.model_configs = {each.name: each for each in tenant.models}
             self._records[tenant.tenant_id] = record
@@ -323,38 +342,12 @@ class RuntimeManager:
                     RegisteredTenant(record.tenant_id, record.policy, record.adapter, models)
                 )
 
-    def _load(self, config: ModelConfig) -> HostedModel:
-        started = time.perf_counter()
-        stored = self._storage.load(config.model_path)
-        seconds = time.perf_counter() - started
-        with self._lock:
-            if self._models.setdefault(config.name, stored) is not stored:
-                raise ConfigError(f"the name {config.name!r} means another model already")
-            if config.name not in self._hosted:
-                self._hosted[config.name] = HostedModel(config.name, stored, seconds)
-            return self._hosted[config.name]
+    def _compile(self, wasm: bytes | None) -> GuestProgram:
+        return self._programs.compile(wasm)  # so that whoever has a runtime keeps its manager
 
-    def _load_draft(self, config: ModelConfig, target: StoredModel) -> DraftModel | None:
-        if config.draft_model_path is None:
-            return None
-        draft = ModelConfig(config.draft_model_path, config.draft_model_id)
-        return match_draft(target, self._load(draft).stored)
-
-    def _compiled_program(self, wasm: bytes | None) -> GuestProgram:
-        """Of these bytes, or of the manager's own program for None."""
-        with self._program_lock:
-            if self._guest_host is None:
-                cache = default_module_cache()
-                self._guest_host = GuestHost(self._host_limits, cache=cache)
-            host = self._guest_host
-            if wasm is None and self._program is not None:
-                return self._program
-        if wasm is not None:
-            return host.compile(wasm)
-        own = self._program_bytes
-        program = host.compile(own if own is not None else default_program())
-        self._program = program
-        return program
+    def _load(self, config: ModelConfig) -> tuple[HostedModel, DraftModel | None]:
+        hosted = self._models.load(config)
+        return hosted, self._models.load_draft(config, hosted.stored)
 
 
 _DEFAULT_POLICY = TenantPolicy()

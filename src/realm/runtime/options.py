@@ -52,10 +52,10 @@ def generation_options(keywords: GenerationKeywords) -> GenerationOptions:
             raise ConfigError(f"there is no option {name!r}")
     if given.get("seed") is None:
         given["seed"] = secrets.randbits(_SEED_BITS)
-    stop = given.get("stop", ())
-    given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
-    given["stop_token_ids"] = tuple(int(number) for number in given.get("stop_token_ids", ()))
     try:
+        stop = given.get("stop", ())
+        given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+        given["stop_token_ids"] = tuple(int(number) for number in given.get("stop_token_ids", ()))
         bias = given.get("logit_bias") or {}
         given["logit_bias"] = tuple((int(token), float(value)) for token, value in bias.items())
         schema = given.get("json_schema")

@@ -35,7 +35,8 @@ class TenantPolicy:
     guest_limits, limits: of each request, and of all of them together; guest_limits None takes the
     manager's. priority: higher ones get pages, prompt rows and guest slots first. weight: share
     against others that want as much. tools: by the name that programs use. reads_tensors: whether
-    realm_get_tensor gives weights out.
+    realm_get_tensor gives weights out. programs: further ones, by the names that requests take;
+    each is compiled when it is first asked for.
     """
 
     program: bytes | None = None
@@ -45,6 +46,7 @@ class TenantPolicy:
     weight: float = 1.0
     tools: Mapping[str, Tool] = field(default_factory=dict)
     reads_tensors: bool = False
+    programs: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.weight < float("inf"):

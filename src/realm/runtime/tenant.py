@@ -29,6 +29,7 @@ from realm.runtime.job import Job
 from realm.runtime.limits import GuestLimits
 from realm.runtime.loop import EngineLoop
 from realm.runtime.options import GenerationKeywords, generation_options
+from realm.runtime.pending import PendingGeneration
 from realm.runtime.policy import TenantPolicy
 from realm.runtime.request import Request, make_request
 from realm.runtime.request_constraint import RequestConstraint
@@ -132,6 +133,7 @@ class TenantRuntime:
         messages: Sequence[Message] | None = None,
         token_ids: Sequence[int] | None = None,
         adapters: AdapterNames | None = None,
+        program: str | None = None,
         direct: bool = False,
         **options: Unpack[GenerationKeywords],
     ) -> GenerationResult:
@@ -139,12 +141,12 @@ class TenantRuntime:
 
         One of prompt (continued as it stands), messages (through the model's chat template) and
         token_ids. adapters: a name, or several, each with a weight or 1, added in order; () for
-        none, None for the tenant's own. direct leaves the guest out. Raises RequestError and its
-        kinds, ConfigError, TokenizerError, ChatTemplateError, AdapterError and GuestError and
-        their kinds.
+        none, None for the tenant's own. program: one of its policy's by name, None for the tenant's
+        own. direct leaves the guest out. Raises RequestError and its kinds, ConfigError,
+        TokenizerError, ChatTemplateError, AdapterError and GuestError and their kinds.
         """
         request = self._request(prompt, messages, token_ids, options)
-        job = self._submit(request, None, adapters, direct)
+        job = self._submit(request, adapters, program, direct, capacity=None)
         try:
             return job.delivery.wait()
         except BaseException:
@@ -158,13 +160,38 @@ class TenantRuntime:
         messages: Sequence[Message] | None = None,
         token_ids: Sequence[int] | None = None,
         adapters: AdapterNames | None = None,
+        program: str | None = None,
         direct: bool = False,
         **options: Unpack[GenerationKeywords],
     ) -> TokenStream:
         """The same, piece by piece; closing the stream cancels the request."""
         request = self._request(prompt, messages, token_ids, options)
-        job = self._submit(request, _STREAM_PIECES, adapters, direct)
+        job = self._submit(request, adapters, program, direct, capacity=_STREAM_PIECES)
         return TokenStream(job.delivery, lambda: self._parts.loop.cancel(job))
+
+    def submit(
+        self,
+        prompt: str | None = None,
+        *,
+        messages: Sequence[Message] | None = None,
+        token_ids: Sequence[int] | None = None,
+        adapters: AdapterNames | None = None,
+        program: str | None = None,
+        direct: bool = False,
+        on_news: Callable[[], None],
+        wants_pieces: bool = True,
+        **options: Unpack[GenerationKeywords],
+    ) -> PendingGeneration:
+        """The same without ever waiting for the engine; what is submitted is checked first.
+
+        on_news: called when there is a first piece to take and at the end, perhaps before this
+        returns, on the engine's thread or one that serves it: it must not wait and not raise.
+        wants_pieces: without, there is the result alone.
+        """
+        request = self._request(prompt, messages, token_ids, options)
+        capacity = _STREAM_PIECES if wants_pieces else None
+        job = self._submit(request, adapters, program, direct, capacity=capacity, on_news=on_news)
+        return PendingGeneration(job.delivery, lambda: self._parts.loop.cancel(job))
 
     def _request(
         self,
@@ -182,18 +209,25 @@ class TenantRuntime:
         )
 
     def _submit(
-        self, request: Request, capacity: int | None, adapters: AdapterNames | None, direct: bool
+        self,
+        request: Request,
+        adapters: AdapterNames | None,
+        program_name: str | None,
+        direct: bool,
+        *,
+        capacity: int | None,
+        on_news: Callable[[], None] | None = None,
     ) -> Job:
         parts, tenant = self._parts, self._tenant
         tenant.require_present()
         policy = tenant.policy
         tenant.last_used = parts.now()
         stopwatch = Stopwatch(tenant.last_used)
-        delivery = Delivery(capacity, lambda: parts.loop.wake(job), parts.loop.herald.tell)
+        delivery = Delivery(capacity, lambda: parts.loop.wake(job), parts.loop.herald.tell, on_news)
         # Compiled and encoded here, on the caller's thread.
         constraint = parts.constraints.compile(request.model.stored, request.options)
         prompt_token_ids = request.prompt_token_ids() if direct else []
-        program = None if direct else tenant.program()
+        program = None if direct else tenant.program(program_name)
         held = self._hold(adapters)
         terms = _Terms(policy, constraint, held)
         begin: Callable[[Job], Run]

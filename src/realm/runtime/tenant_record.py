@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from realm.config import ModelConfig
-from realm.errors import RequestError
+from realm.errors import ProgramNotFoundError, RequestError
 from realm.runtime.account import TenantAccount
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.policy import TenantPolicy
@@ -45,6 +45,7 @@ class TenantRecord:
         self._compile = compile_program
         self._lock = threading.Lock()
         self._program: GuestProgram | None = None
+        self._named: dict[str, GuestProgram] = {}
 
     @property
     def policy(self) -> TenantPolicy:
@@ -56,8 +57,13 @@ class TenantRecord:
         if self.account.is_removed:
             raise RequestError(f"tenant {self.tenant_id!r} was removed")
 
-    def program(self) -> GuestProgram:
-        """The tenant's program, compiled when it is first needed. Raises GuestError's kinds."""
+    def program(self, name: str | None = None) -> GuestProgram:
+        """The tenant's program, or its program of this name, compiled when it is first needed.
+
+        Raises GuestError's kinds, ProgramNotFoundError.
+        """
+        if name is not None:
+            return self._named.get(name) or self._compile_named(name)
         program = self._program
         if program is None:
             with self._lock:
@@ -70,6 +76,12 @@ class TenantRecord:
         """Raises GuestError's kinds for its program; then nothing has changed."""
         with self._lock:
             program = None if policy.program is None else self._compile(policy.program)
+            before = self._policy.programs
+            self._named = {
+                name: compiled
+                for name, compiled in self._named.items()
+                if policy.programs.get(name) == before[name]
+            }
             self._policy = policy
             self._program = program
             self.account.limits = policy.limits
@@ -78,3 +90,14 @@ class TenantRecord:
         """Keeps no more of an idle tenant than it takes to serve it again."""
         with self._lock:
             self._program = None
+            self._named = {}
+
+    def _compile_named(self, name: str) -> GuestProgram:
+        wasm = self._policy.programs.get(name)
+        if wasm is None:
+            raise ProgramNotFoundError(f"tenant {self.tenant_id!r} has no program {name!r}")
+        program = self._compile(wasm)  # not under the lock: others of the tenant go on
+        with self._lock:
+            if self._policy.programs.get(name) == wasm:
+                self._named[name] = program
+        return program

@@ -44,13 +44,20 @@ class ServedGeneration:
     async def __aenter__(self) -> ServedGeneration:
         services = self._services
         self._started = services.now()
-        self._ticket = services.admission.admit(self._tenant)
+        tenant_id = self._tenant.tenant_id
         try:
-            self._generation = services.engine.generate(self._call)
-        except BaseException:
-            self._ticket.close(0)
+            self._ticket = services.admission.admit(self._tenant)
+            try:
+                self._generation = services.engine.generate(self._call)
+            except BaseException:
+                self._ticket.close(0)
+                raise
+        except RealmError as error:
+            services.metrics.generation_refused(tenant_id, type(error).__name__)
             raise
-        services.metrics.generation_started(self._tenant.tenant_id)
+        services.metrics.generation_started(tenant_id)
+        named = {"realm.tenant": tenant_id, "realm.model": self._call.model}
+        self._span = services.tracing.start("generation", {**named, "realm.route": self._route})
         return self
 
     async def __aexit__(
@@ -74,6 +81,10 @@ class ServedGeneration:
         services.metrics.generation_ended(
             tenant_id, self._route, self._outcome, seconds, prompt_tokens, completion_tokens
         )
+        self._span.set("realm.outcome", self._outcome)
+        self._span.set("realm.prompt_tokens", prompt_tokens)
+        self._span.set("realm.completion_tokens", completion_tokens)
+        self._span.end(type(error).__name__ if isinstance(error, RealmError) else None)
         _LOGGER.info(
             "generation",
             extra={

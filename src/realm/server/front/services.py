@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from realm.server.front.tracing import NO_TRACING, Tracing
+
 if TYPE_CHECKING:
     from realm.server.front.admission import Admission
     from realm.server.front.directory import Directory
@@ -27,3 +29,4 @@ class Services:
     metrics: FrontMetrics
     pipelines: PipelineBook
     now: Callable[[], float]
+    tracing: Tracing = NO_TRACING

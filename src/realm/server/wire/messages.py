@@ -107,9 +107,11 @@ class RemoveItem(msgspec.Struct, tag="remove-item", array_like=True, frozen=True
 
 
 class AskFigures(msgspec.Struct, tag="ask-figures", array_like=True, frozen=True):
-    """Answered with Figures."""
+    """Answered with Figures by the engine's own thread, so that the answer proves that it goes on.
+    of_tenants: whether figures of tenants are wanted too."""
 
     number: int
+    of_tenants: bool = True
 
 
 class TokenLogprob(msgspec.Struct, array_like=True, frozen=True):
@@ -138,8 +140,8 @@ class Pieces(msgspec.Struct, tag="pieces", array_like=True, frozen=True):
 
 
 class Finished(msgspec.Struct, tag="finished", array_like=True, frozen=True):
-    """A generation has ended well. text: all of it. drafted, accepted: tokens, where drafts were
-    in use. seconds: as in Timings, by name. response: of the program, if it gave one."""
+    """A generation has ended well. text: all of it. seconds: as in Timings, by name. response: of
+    the program, if it gave one. logprobs: of each token that was sampled, when asked for."""
 
     number: int
     text: str
@@ -167,11 +169,13 @@ class Done(msgspec.Struct, tag="done", array_like=True, frozen=True):
 
 
 class Failed(msgspec.Struct, tag="failed", array_like=True, frozen=True):
-    """It has not. kind: the name of a class of realm.errors."""
+    """It has not. kind: the name of a class of realm.errors. retry_after_seconds: where the class
+    has one."""
 
     number: int
     kind: str
     message: str
+    retry_after_seconds: float | None = None
 
 
 class Figures(msgspec.Struct, tag="figures", array_like=True, frozen=True):

@@ -1,0 +1,56 @@
+"""The models of a manager by the names they were asked for, each loaded once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from realm.config import ModelConfig
+from realm.errors import ConfigError
+from realm.model import DraftModel, ModelStorage, StoredModel, match_draft
+from realm.runtime.hosted_model import HostedModel
+from realm.runtime.tenant_drafts import match_drafts
+
+
+class ModelShelf:
+    """Any thread may use it. stored: by name; grows alone, for whoever wants to look."""
+
+    def __init__(self, storage: ModelStorage) -> None:
+        self.stored: dict[str, StoredModel] = {}
+        self._storage = storage
+        self._lock = threading.Lock()
+        self._hosted: dict[str, HostedModel] = {}
+
+    def load(self, config: ModelConfig) -> HostedModel:
+        """What `config` names, without its draft.
+
+        Raises GGUFError, ModelError or TokenizerError, ConfigError for a name that means another
+        model already.
+        """
+        started = time.perf_counter()
+        stored = self._storage.load(config.model_path)
+        seconds = time.perf_counter() - started
+        with self._lock:
+            if self.stored.setdefault(config.name, stored) is not stored:
+                raise ConfigError(f"the name {config.name!r} means another model already")
+            if config.name not in self._hosted:
+                self._hosted[config.name] = HostedModel(config.name, stored, seconds)
+            return self._hosted[config.name]
+
+    def load_draft(self, config: ModelConfig, target: StoredModel) -> DraftModel | None:
+        """The draft that `config` names; None when it names none. Raises DraftMismatchError too."""
+        if config.draft_model_path is None:
+            return None
+        draft = ModelConfig(config.draft_model_path, config.draft_model_id)
+        return match_draft(target, self.load(draft).stored)
+
+    def check_draft(self, path: str | Path) -> None:
+        """Raises what `load` does, and DraftMismatchError for what drafts for none of the models;
+        nothing of it stays in memory."""
+        targets = list(self.stored.values())
+        draft = self._storage.hold(path)
+        try:
+            match_drafts(targets, draft)
+        finally:
+            self._storage.release(draft)
