@@ -213,6 +213,7 @@ def in_process(
                     max_tokens=asked["max_tokens"],
                     temperature=asked["temperature"],
                     seed=asked["seed"],
+                    draft_k=arguments.draft_k,
                 )
                 counts.append(len(result.token_ids))
 
@@ -236,6 +237,7 @@ def main() -> int:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=64, help="of an answer")
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--draft-k", type=int, default=0, help="texts repeat: all would be drafted")
     parser.add_argument("--seconds-in-process", type=float, default=30.0)
     parser.add_argument(
         "--short-requests", type=int, default=200, help="of one token, for the front"
@@ -250,7 +252,9 @@ def main() -> int:
             write_random_adapter(folder / f"{number}.gguf", base, arguments.rank, number)
             for number in range(arguments.tenants)
         ]
-        with Served(folder / "home", path, arguments.threads) as served:
+        with Served(
+            folder / "home", path, arguments.threads, "--draft-k", str(arguments.draft_k)
+        ) as served:
             keys = [
                 served.add_tenant(f"tenant-{number}", adapter)
                 for number, adapter in enumerate(adapters)
@@ -273,6 +277,7 @@ def main() -> int:
         "threads": arguments.threads,
         "clients": arguments.clients,
         "tenants": arguments.tenants,
+        "draft_k": arguments.draft_k,
         "seconds": round(seconds, 1),
         "answers": tally.answers,
         "failures": len(tally.failures),

@@ -20,19 +20,24 @@ _START_SECONDS = 60.0
 
 
 class Served:
-    """A server on a free port of this machine; a context manager. port: where it listens."""
+    """A server on a free port of this machine; a context manager. port: where it listens. pid: of
+    the front."""
 
     model = "model"
 
-    def __init__(self, home: Path, path: Path, threads: int, *words: str) -> None:
-        """home: a folder of its own. words: further options of `realm serve`."""
+    def __init__(
+        self, home: Path, path: Path, threads: int, *words: str, admin_key: str | None = None
+    ) -> None:
+        """home: a folder of its own, or an earlier server's with its admin_key. words: further
+        options of `realm serve`."""
         self._path = path
         self._threads = threads
         self._environment = os.environ | {"REALM_HOME": str(home)}
-        home.mkdir(parents=True)
+        home.mkdir(parents=True, exist_ok=True)
         database = f"sqlite:///{home / 'server' / 'realm.db'}"
-        self._admin_key = self._realm("keys", "create", "--admin", "--database", database)["key"]
-        self._log = (home / "log").open("wb")
+        create = ("keys", "create", "--admin", "--database", database)
+        self.admin_key: str = admin_key or self._realm(*create)["key"]
+        self._log = (home / "log").open("ab")
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "realm.cli.main", "serve"),
@@ -49,6 +54,7 @@ class Served:
         if found is None:
             raise SystemExit(f"realm serve did not start:\n{(home / 'log').read_text()}")
         self.port = int(found[1])
+        self.pid = self._process.pid
         self._wait_until_ready()
 
     def add_tenant(self, tenant_id: str, adapter: Path | None = None) -> str:
@@ -66,7 +72,7 @@ class Served:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             body,
-            {"Authorization": f"Bearer {self._admin_key}", "Content-Type": "application/json"},
+            {"Authorization": f"Bearer {self.admin_key}", "Content-Type": "application/json"},
             method=method,
         )
         try:

@@ -21,6 +21,8 @@ class EngineConfig:
     prefill_chunk_tokens: most rows of one session's prompt in a step while others decode.
     step_seconds: how long a step may take while a session decodes; prompts get what is left of it.
     prefix_cache: keep pages of ended sessions for the same owner's texts that begin alike.
+    crowding: part of their speed that others may lose because one owner decodes far more texts at
+        once than most do; 1 lets it.
     displacement_tokens: how far ahead of a waiting owner another must be to lose pages to it.
     speculation: whether and what is drafted; it never changes a text.
     """
@@ -33,6 +35,7 @@ class EngineConfig:
     prefill_chunk_tokens: int = 256
     step_seconds: float = 0.05
     prefix_cache: bool = True
+    crowding: float = 0.05
     displacement_tokens: int = 4096
     speculation: SpeculativeConfig = field(default_factory=SpeculativeConfig)
 
@@ -52,6 +55,8 @@ class EngineConfig:
             )
         if not 0.0 < self.step_seconds < float("inf"):
             raise ConfigError(f"step_seconds must be a number > 0, not {self.step_seconds}")
+        if not 0.0 <= self.crowding <= 1.0:
+            raise ConfigError(f"crowding must be in 0..1, not {self.crowding}")
         if self.displacement_tokens < 1:
             raise ConfigError(f"displacement_tokens must be >= 1, not {self.displacement_tokens}")
 

@@ -53,9 +53,10 @@ def plan_guesses(
     if not config.enabled:
         return {}
     decoding = [state.sequences[row.sequence] for row in plan.rows if row.decodes]
+    prompt_rows = plan.token_count - len(decoding)
+    decoding = [each for each in decoding if each.owner not in plan.cut]
     if not any(each.speculation for each in decoding):
         return {}
-    prompt_rows = plan.token_count - len(decoding)
     limits = DraftLimits(min(config.max_draft_tokens, most_rows - plan.token_count))
     drafting = _Drafting(state, decoding, prompt_rows, limits)
     drafts = drafting.drafts()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from realm.config import EngineConfig, SamplingParameters
 from realm.engine.cache import prefix_scope
+from realm.engine.crowding import Crowding
 from realm.engine.drafting import plan_guesses
 from realm.engine.fairness import OwnerLedger
 from realm.engine.layers import LayerRows, compute_layer, prepare_layer
@@ -292,6 +293,7 @@ class Engine:
             state.cost.cost,
             self._ledger.weights,
             state.step_count,
+            Crowding(state.row_cost.seconds, self._config.crowding),
         )
         state.step_count += 1
         if not plan.rows:

@@ -2,7 +2,8 @@
 
 Sequences that wait for one token go first, so that no prompt delays them. Prompts share what the
 latency budget leaves, the higher priority first, then the owner that has had the least. An owner
-that has had far more than the others beside it gets no more than a part of an equal share.
+that has had far more than the others beside it gets no more than a part of an equal share. One that
+decodes far more at once than the others is cut (`crowding`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from realm.engine.crowding import Crowding, decode_rows
 
 
 class Candidate(NamedTuple):
@@ -43,9 +46,11 @@ class PlannedRows:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What one step computes, decode rows before prompts."""
+    """What one step computes, decode rows before prompts. cut: owners of which decode rows are left
+    out; nothing is drafted for them."""
 
     rows: tuple[PlannedRows, ...]
+    cut: frozenset[str] = frozenset()
 
     @property
     def token_count(self) -> int:
@@ -143,21 +148,25 @@ def plan_step(  # noqa: PLR0917
     cost: StepCost,
     weights: Mapping[str, float] | None = None,
     turn: int = 0,
+    crowding: Crowding | None = None,
 ) -> StepPlan:
     """The rows of the next step.
 
     virtual: what every owner of a candidate has had. weights: of owners; 1 for those left out.
-    turn: counts the steps.
+    turn: counts the steps. crowding: who must not take too much; None lets everyone decode.
     """
-    decoding = [each for each in candidates if each.pending == 1]
+    shares = weights or {}
+    if crowding is None:
+        decoding, cut = [each for each in candidates if each.pending == 1], frozenset[str]()
+    else:
+        decoding, cut = decode_rows(candidates, shares, crowding, turn)
     if len(decoding) > limits.rows:
         decoding.sort(key=lambda each: _turn(each, virtual))
         del decoding[limits.rows :]
     rows = [PlannedRows(each.sequence, 1, True) for each in decoding]
-    if len(decoding) == len(candidates):
-        return StepPlan(tuple(rows))
-    shares = weights or {}
     prompts = [each for each in candidates if each.pending > 1]
+    if not prompts:
+        return StepPlan(tuple(rows), cut)
     room = prompt_budget(len(decoding), limits, cost)
     largest = limits.chunk_rows if decoding else limits.rows
     held = held_back(candidates, virtual, limits.lead_tokens) if cost.row_seconds > 0.0 else set()
@@ -173,7 +182,7 @@ def plan_step(  # noqa: PLR0917
         room = held_budget(room, equal, seconds, limits, cost, turn)
         last = [each for each in prompts if (each.owner, each.priority) in held]
         rows += _prompt_rows(last, virtual, shares, room, largest)
-    return StepPlan(tuple(rows))
+    return StepPlan(tuple(rows), cut)
 
 
 def _prompt_rows(
