@@ -31,7 +31,7 @@ _AT_ONCE = 100
 _HEADER_SECONDS = 3.0  # as the ground's settings have it
 _PING_SECONDS = 45.0  # until uvicorn lets go of a WebSocket that answers no ping
 _SLOWEST_SECONDS = 5.0
-_GROWTH_BYTES = 4 << 20  # of the front in the last two rounds, where nothing is new any more
+_GROWTH_BYTES = 4 << 20  # of a process in the last two rounds, where nothing is new any more
 Way = Callable[[Ground, int], Awaitable[str]]
 
 
@@ -88,40 +88,33 @@ async def _slowly(ground: Ground, finding: Finding, data: bytes, rest: bytes, wa
     finding.require({end for end, _ in found} == {wanted}, f"they did not end with {wanted}")
 
 
-def slow_headers(ground: Ground) -> Finding:
+def slow_headers(ground: Ground, finding: Finding) -> None:
     """64 clients send their headers byte by byte."""
-    finding = Finding()
     rest = request("GET", "/v1/models", ground.keys["plain"], b"", "X-Slow: " + 400 * "x")
     slowly = _slowly(ground, finding, b"", rest, "closed")
     asyncio.run(_with_neighbour(ground, finding, slowly))
     late = finding.seen["slowest_seconds"]
     finding.require(late <= _HEADER_SECONDS + 2.0, f"they were held for {late} s")
-    return finding
 
 
-def slow_bodies(ground: Ground) -> Finding:
+def slow_bodies(ground: Ground, finding: Finding) -> None:
     """64 clients send the end of their body byte by byte: that is allowed, and is answered."""
-    finding = Finding()
     whole = chat(ground.keys["plain"], 2, stream=False)
     slowly = _slowly(ground, finding, whole[:-40], whole[-40:], "200")
     asyncio.run(_with_neighbour(ground, finding, slowly))
-    return finding
 
 
-def bodies_that_stop(ground: Ground) -> Finding:
+def bodies_that_stop(ground: Ground, finding: Finding) -> None:
     """64 clients announce a body and send half of it."""
-    finding = Finding()
     whole = chat(ground.keys["plain"], 2, stream=False)
     slowly = _slowly(ground, finding, whole[:-40], b"", "closed")
     asyncio.run(_with_neighbour(ground, finding, slowly))
     late = finding.seen["slowest_seconds"]
     finding.require(late <= _HEADER_SECONDS + 2.0, f"they were held for {late} s")
-    return finding
 
 
-def never_reading(ground: Ground) -> Finding:
-    """24 clients ask for a long stream and read nothing; twelve over HTTP, twelve over WebSocket."""
-    finding = Finding()
+def never_reading(ground: Ground, finding: Finding) -> None:
+    """Clients ask for long streams and read nothing, twelve over HTTP, twelve over WebSocket."""
 
     async def plain(data: bytes) -> socket.socket:
         """A connection with the smallest buffers, that is never read from here on."""
@@ -153,12 +146,10 @@ def never_reading(ground: Ground) -> Finding:
 
     asyncio.run(_with_neighbour(ground, finding, act()))
     finding.require(_running(ground, "plain") == 0, "their generations still run")
-    return finding
 
 
-def half_open(ground: Ground) -> Finding:
+def half_open(ground: Ground, finding: Finding) -> None:
     """500 connections that say nothing, 500 that vanish in a request, WebSockets without pongs."""
-    finding = Finding()
     key = ground.keys["plain"]
 
     async def silent(data: bytes, most: float) -> bool:
@@ -193,7 +184,6 @@ def half_open(ground: Ground) -> Finding:
 
     asyncio.run(_with_neighbour(ground, finding, act()))
     _nothing_runs(ground, finding)
-    return finding
 
 
 async def _in_turns(ground: Ground, ways: Sequence[Way], count: int) -> Counter[str]:
@@ -292,28 +282,28 @@ async def _web_socket_lost_in_stream(ground: Ground, number: int) -> str:
     return "dropped"
 
 
-def connections_dropped(ground: Ground) -> Finding:
+def connections_dropped(ground: Ground, finding: Finding) -> None:
     """10,000 connections opened and dropped: bare, in the headers, before and in the answer."""
     ways = [_only_connected, _reset_at_once, _reset_in_request, _gone_before_the_answer]
-    return _flooded(ground, [*ways, _reset_in_stream])
+    _flooded(ground, finding, [*ways, _reset_in_stream])
 
 
-def web_sockets_dropped(ground: Ground) -> Finding:
+def web_sockets_dropped(ground: Ground, finding: Finding) -> None:
     """10,000 WebSockets opened and dropped: before the key, after a call, in a stream."""
-    return _flooded(ground, [_web_socket_opened, _web_socket_closed, _web_socket_lost_in_stream])
+    _flooded(ground, finding, [_web_socket_opened, _web_socket_closed, _web_socket_lost_in_stream])
 
 
-def _flooded(ground: Ground, ways: Sequence[Way]) -> Finding:
+def _flooded(ground: Ground, finding: Finding, ways: Sequence[Way]) -> None:
     """In rounds; in the last two nothing grows any more."""
-    finding = Finding()
     ends: Counter[str] = Counter()
-    resident: list[int] = []
+    resident: dict[str, list[int]] = {"front": [], "engine": []}
 
     async def act() -> None:
         for _ in range(_ROUNDS):
             ends.update(await _in_turns(ground, ways, _ROUND))
             await asyncio.sleep(1.0)
-            resident.append(ground.figures()["front"]["resident_bytes"])
+            for name, figures in ground.figures().items():
+                resident[name].append(figures["resident_bytes"])
 
     started = time.perf_counter()
     asyncio.run(_with_neighbour(ground, finding, act()))
@@ -321,13 +311,15 @@ def _flooded(ground: Ground, ways: Sequence[Way]) -> Finding:
     finding.seen |= {
         "ends": dict(ends),
         "connections_per_second": round(_ROUNDS * _ROUND / seconds),
-        "front_mebibytes_after_rounds": [round(each / 2**20, 1) for each in resident],
+        "mebibytes_after_rounds": {
+            name: [round(each / 2**20, 1) for each in sizes] for name, sizes in resident.items()
+        },
     }
     finding.require(not any("hangs" in end for end in ends), "some got no answer")
-    growth = resident[-1] - resident[-3]
-    finding.require(growth <= _GROWTH_BYTES, f"the front still grew by {growth} bytes")
+    for name, sizes in resident.items():
+        growth = sizes[-1] - sizes[-3]
+        finding.require(growth <= _GROWTH_BYTES, f"the {name} still grew by {growth} bytes")
     _nothing_runs(ground, finding)
-    return finding
 
 
 def _nothing_runs(ground: Ground, finding: Finding) -> None:

@@ -14,6 +14,7 @@ _SEED = 7
 _REQUESTS, _FRAMES = 3000, 3000
 _AT_ONCE = 50
 _PATIENCE_SECONDS = 15.0
+_POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
 _OTHERS = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
@@ -21,19 +22,18 @@ _OTHERS = (
     b"GET http://[::1 HTTP/1.1\r\nhost: x\r\n\r\n",
     b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
     b"GET / HTTP/1.1\r\n" + b"x-y: z\r\n" * 20_000 + b"\r\n",
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\nabcde",
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999999999\r\n\r\n",
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n"
-    b"content-length: 6\r\n\r\nabcdef",
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nab\r\n",
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"
-    b"content-length: 3\r\n\r\nffffffffffffffff\r\nab\r\n",
+    _POST + b"content-length: -5\r\n\r\nabcde",
+    _POST + b"content-length: 99999999999999999999\r\n\r\n",
+    _POST + b"content-length: 5\r\ncontent-length: 6\r\n\r\nabcdef",
+    _POST + b"transfer-encoding: chunked\r\n\r\nzz\r\nab\r\n",
+    _POST + b"transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\nffffffffffffffff\r\nab\r\n",
     b"GET /ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
     b"GET /ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: !!!\r\n\r\n",
     b"\x00" * 5000,
     b"\r\n" * 5000,
 )
+_INSERTED = (b"\r\n", b"\r\n\r\n", b"\x00", b":", b" ", b"%00")
 _BODIES = (
     b"[" * 100_000,
     b'{"model": "model", "messages": ' + b'[{"a":' * 20_000,
@@ -67,9 +67,8 @@ def _spoiled(chance: random.Random, data: bytes) -> bytes:
     return bytes(spoiled)
 
 
-def malformed_requests(ground: Ground) -> Finding:
+def malformed_requests(ground: Ground, finding: Finding) -> None:
     """3,000 spoiled HTTP requests: each is answered or closed, none with a fault of the server."""
-    finding = Finding()
     chance = random.Random(_SEED)
     key = ground.keys["plain"]
     sound = [
@@ -108,7 +107,6 @@ def malformed_requests(ground: Ground) -> Finding:
     finding.require(not found["hangs"], f"{found['hangs']} got no answer")
     finding.require(not found["500"], f"{found['500']} were faults of the server")
     _log_is_clean(ground, finding)
-    return finding
 
 
 def _frames(chance: random.Random) -> bytes:
@@ -138,9 +136,8 @@ def _frames(chance: random.Random) -> bytes:
     )()
 
 
-def malformed_frames(ground: Ground) -> Finding:
+def malformed_frames(ground: Ground, finding: Finding) -> None:
     """3,000 WebSockets that send spoiled frames, before their key and after it."""
-    finding = Finding()
     chance = random.Random(_SEED)
     sent = [(_frames(chance), number % 3 != 0) for number in range(_FRAMES)]
     found: Counter[str] = Counter()
@@ -163,7 +160,6 @@ def malformed_frames(ground: Ground) -> Finding:
     finding.seen["ends"] = dict(found.most_common())
     finding.require(not found["hangs"], f"{found['hangs']} got no answer")
     _log_is_clean(ground, finding)
-    return finding
 
 
 async def _ended(ground: Ground, data: bytes, has_key: bool) -> str:

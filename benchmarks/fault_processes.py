@@ -50,31 +50,26 @@ def _fill_in(finding: Finding, seen: list[Seen], wanted: str) -> None:
     finding.require(not wrong, f"{len(wrong)} clients did not see {wanted!r}")
 
 
-def engine_killed(ground: Ground) -> Finding:
+def engine_killed(ground: Ground, finding: Finding) -> None:
     """kill -9 of the engine while 16 clients stream."""
-    finding = Finding()
     pid = ground.served.engine_pid()
     seen, back = asyncio.run(_streaming(ground, signal.SIGKILL, pid))
     finding.back_seconds.append(back)
     _fill_in(finding, seen, "error")
     finding.require(back <= _BACK_SECONDS, f"back only after {back:.1f} s")
-    return finding
 
 
-def engine_killed_again_and_again(ground: Ground) -> Finding:
+def engine_killed_again_and_again(ground: Ground, finding: Finding) -> None:
     """kill -9 of the engine five times, each time as soon as it generates."""
-    finding = Finding()
     for _ in range(5):
         os.kill(ground.served.engine_pid(), signal.SIGKILL)
         finding.back_seconds.append(ground.wait_until_back(time.perf_counter()))
     slowest = max(finding.back_seconds)
     finding.require(slowest <= _BACK_SECONDS, f"back only after {slowest:.1f} s")
-    return finding
 
 
-def engine_killed_at_its_start(ground: Ground) -> Finding:
+def engine_killed_at_its_start(ground: Ground, finding: Finding) -> None:
     """kill -9 of the engine ten times while it starts."""
-    finding = Finding()
     since = time.perf_counter()
     killed: set[int] = set()
     while len(killed) < 10:
@@ -87,30 +82,26 @@ def engine_killed_at_its_start(ground: Ground) -> Finding:
             pass
         finding.require(time.perf_counter() - since < 90.0, "no new engine comes")
         if finding.problems:
-            return finding
+            return
         time.sleep(0.02)
     finding.seen["seconds_of_ten_kills"] = round(time.perf_counter() - since, 2)
     # The last delay is the longest, ten seconds: a model that kills its engine must not cost all.
     finding.back_seconds.append(ground.wait_until_back(time.perf_counter()))
     finding.require(finding.back_seconds[0] <= 10.0 + _BACK_SECONDS, "back too late")
-    return finding
 
 
-def engine_stopped(ground: Ground) -> Finding:
+def engine_stopped(ground: Ground, finding: Finding) -> None:
     """SIGSTOP of the engine while 16 clients stream: it is there and does not answer."""
-    finding = Finding()
     pid = ground.served.engine_pid()
     seen, back = asyncio.run(_streaming(ground, signal.SIGSTOP, pid))
     finding.back_seconds.append(back)
     _fill_in(finding, seen, "error")
     finding.require(back <= _HUNG_SECONDS, f"back only after {back:.1f} s")
     finding.require(not Path(f"/proc/{pid}/exe").exists(), "the hung process is still there")
-    return finding
 
 
-def front_killed(ground: Ground) -> Finding:
+def front_killed(ground: Ground, finding: Finding) -> None:
     """kill -9 of the front while 16 clients stream; then a server with the same data."""
-    finding = Finding()
     front, engine = ground.served.pid, ground.served.engine_pid()
     before = ground.counted()
     started = time.perf_counter()
@@ -128,28 +119,26 @@ def front_killed(ground: Ground) -> Finding:
     finding.back_seconds.append(ground.wait_until_back(since))
     finding.require(ground.counted() == before + 1, "the program's count is another")
     ground.count = before + 1
-    return finding
 
 
-def front_killed_and_started_at_once(ground: Ground) -> Finding:
+def front_killed_and_started_at_once(ground: Ground, finding: Finding) -> None:
     """kill -9 of the front, and a new server before the old engine has gone."""
-    finding = Finding()
     for _ in range(3):
         os.kill(ground.served.pid, signal.SIGKILL)
         since = time.perf_counter()
         ground.restart()
         finding.back_seconds.append(ground.wait_until_back(since))
-    return finding
 
 
-def port_taken(ground: Ground) -> Finding:
+def port_taken(ground: Ground, finding: Finding) -> None:
     """A second server where this one listens."""
-    finding = Finding()
     command = [sys.executable, "-m", "realm.cli.main", "serve"]
     command += ["--model", f"model={ground._model}", "--port", str(ground.port)]
     other = os.environ | {"REALM_HOME": str(ground.folder / "other")}
     started = time.perf_counter()
-    done = subprocess.run(command, env=other, capture_output=True, text=True, timeout=60.0)
+    done = subprocess.run(
+        command, check=False, env=other, capture_output=True, text=True, timeout=60.0
+    )
     finding.seen |= {
         "exit_status": done.returncode,
         "told": done.stderr.strip()[-300:],
@@ -158,4 +147,3 @@ def port_taken(ground: Ground) -> Finding:
     finding.require(done.returncode not in (0, -9), "the second server did not refuse")
     finding.require("--port" in done.stderr, "it does not say what to do")
     finding.require("Traceback" not in done.stderr, "it says so with a traceback")
-    return finding

@@ -129,3 +129,17 @@ def test_the_plan_leaves_out_what_is_cut_and_keeps_prompts() -> None:
     assert plan.cut == {"flood"}
     everyone = plan_step(crowd, virtual, StepLimits(), StepCost(6.0, 1.0, 1.0))
     assert sum(row.decodes for row in everyone.rows) == 32
+
+
+def test_prompts_of_who_is_cut_are_held_back() -> None:
+    prompts = [Candidate(90 + number, "flood", 100) for number in range(3)]
+    crowd = [*candidates(flood=30, a=2, b=2), *prompts, Candidate(99, "b", 40)]
+    virtual = dict.fromkeys(("flood", "a", "b"), 0.0)
+    limits, cost = StepLimits(step_seconds=200.0), StepCost(6.0, 1.0, 1.0)
+    of_flood = []
+    for turn in range(20):
+        plan = plan_step(crowd, virtual, limits, cost, turn=turn, crowding=Crowding(linear, 0.0))
+        counts = {row.sequence: row.count for row in plan.rows}
+        assert counts[99] == 40
+        of_flood.append(sum(counts.get(each.sequence, 0) for each in prompts))
+    assert 0 < sum(rows > 0 for rows in of_flood) < 20

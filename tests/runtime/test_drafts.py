@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -117,6 +119,40 @@ def test_a_draft_that_does_not_fit(model_path, tmp_path, smollm2_path):
         refused(TinyModel("mamba").write(tmp_path / "other.gguf"), ArchitectureError, "mamba")
         refused(tmp_path / "none.gguf", GGUFError, "none.gguf")
         tenant = manager.get_or_create_runtime_with_model("a", ModelConfig(model_path, "t"))
+        assert tenant.generate(token_ids=PROMPTS[0], **OPTIONS).token_ids
+
+
+def test_a_released_draft_leaves_memory_with_its_last_sequence(model_path, tmp_path, given):
+    path = TinyModel(block_type="Q4_0").write(tmp_path / "gone.gguf")
+    config = ModelConfig(model_path, "tiny", path, "gone")
+    with RuntimeManager(CONFIG) as manager:
+        tenant = manager.get_or_create_runtime_with_model("a", config)
+        expected = tenant.generate(token_ids=PROMPTS[0], temperature=0.0, **OPTIONS).token_ids
+        draft = weakref.ref(manager.models["gone"])
+        for _ in range(2):  # the second time it means nothing
+            manager.release_draft("gone")
+        assert "gone" not in manager.models
+        assert (
+            tenant.generate(token_ids=PROMPTS[0], temperature=0.0, **OPTIONS).token_ids == expected
+        )
+        assert given[-1] is None
+        given.clear()
+        gc.collect()
+        assert draft() is None
+        again = manager.get_or_create_runtime_with_model("a", config)
+        assert (
+            again.generate(token_ids=PROMPTS[0], temperature=0.0, **OPTIONS).token_ids == expected
+        )
+        assert given[-1].stored is manager.models["gone"]
+
+
+def test_a_draft_that_is_a_model_as_well_stays(model_path):
+    config = ModelConfig(model_path, "tiny", model_path, "itself")
+    with RuntimeManager(CONFIG) as manager:
+        tenant = manager.get_or_create_runtime_with_model("a", config)
+        manager.release_draft("itself")
+        manager.release_draft("tiny")
+        assert list(manager.models) == ["tiny"]
         assert tenant.generate(token_ids=PROMPTS[0], **OPTIONS).token_ids
 
 

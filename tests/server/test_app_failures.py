@@ -119,3 +119,11 @@ def test_messages_keep_what_only_looks_like_a_path() -> None:
     for text in ("1/2 of it", "see https://example.org/a/b", "a/b", "either/or", "/v1"):
         assert without_paths(text) == text
     assert len(without_paths("x" * 100_000)) < 3000
+
+
+@pytest.mark.parametrize("kind", [errors.StateStoreError, errors.TenantStoreError])
+def test_what_the_disk_does_not_take_may_be_tried_again(kind: type[RealmError]) -> None:
+    failure = failure_of(kind("/srv/realm/engine.db: database or disk is full"))
+    assert (failure.status, failure.code) == (503, "store_unavailable")
+    assert failure.retry_after_seconds is not None
+    assert "disk is full" not in failure.message

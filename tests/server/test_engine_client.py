@@ -163,6 +163,20 @@ def test_an_embedding_that_nobody_awaits_is_withdrawn():
     talk(conversation)
 
 
+def test_an_engine_that_does_not_read_does_not_fill_the_memory(monkeypatch):
+    async def conversation(client, engine):
+        monkeypatch.setattr("realm.server.front.engine_client._MOST_UNSENT", -1)
+        with pytest.raises(EngineUnavailableError, match="any more"):
+            client.generate(CALL)
+        with pytest.raises(EngineUnavailableError, match="any more"):
+            await client.embed("a", "m", ["x"], "mean")
+        asking = asyncio.create_task(client.figures())
+        await engine.say(wire.Figures((await engine.hear()).number, {}, {}))
+        assert (await asking).engine == {}
+
+    talk(conversation)
+
+
 async def _leaves(engine):
     engine.leave()
 

@@ -19,7 +19,7 @@ from realm.server.wire.messages import Figures
 def _get(app, path="/metrics", method="GET", **headers):
     async def ask():
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://realm") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, headers=headers)
 
     return asyncio.run(ask())

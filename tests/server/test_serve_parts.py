@@ -9,6 +9,7 @@ from tests.server.fakes import FakeEngine
 
 from realm.errors import ConfigError, RequestError, TenantStoreError
 from realm.server.definitions import Item, Model, Tenant
+from realm.server.front.admin.content import ContentFolder
 from realm.server.front.directory import Directory
 from realm.server.front.engine_follower import EngineFollower
 from realm.server.front.key_policy import key_notice, keys_are_required
@@ -77,7 +78,7 @@ class _Told:
         self.engine = FakeEngine()
         model = Model("small", "/m")
         self.directory = Directory(self.store, [model], keys_required=True, wall_clock=lambda: 0.0)
-        self.follower = EngineFollower(self.directory, self.engine)
+        self.follower = EngineFollower(self.directory, self.engine, ContentFolder(folder))
         self.other = TenantStore(self.url)
 
     def follow(self):

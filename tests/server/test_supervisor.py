@@ -13,6 +13,7 @@ from tests.tiny_model import TinyModel
 
 from realm.errors import EngineUnavailableError, GGUFOpenError, RequestError
 from realm.server.definitions import Item, Model, Tenant
+from realm.server.front.engine_client import EngineClient
 from realm.server.front.engine_port import GenerateCall
 from realm.server.front.supervisor import EngineConfiguration, EngineSupervisor, Patience
 
@@ -104,6 +105,25 @@ def test_a_hung_engine_is_killed_and_replaced(model):
 
     patience = Patience(look=0.05, answer=0.5, first_delay=0.01)
     supervise(lambda: EngineConfiguration([model], [Tenant("a")]), conversation, patience)
+
+
+def test_an_engine_that_answers_with_an_error_is_replaced_too(model, monkeypatch):
+    figures = EngineClient.figures
+
+    async def conversation(supervisor):
+        refused, before = asyncio.Event(), supervisor.process_id
+
+        async def refuse(*_, **__):
+            monkeypatch.setattr(EngineClient, "figures", figures)
+            refused.set()
+            raise RequestError("no figures")
+
+        monkeypatch.setattr(EngineClient, "figures", refuse)
+        await refused.wait()
+        assert await text_when_back(supervisor)
+        assert supervisor.process_id != before
+
+    supervise(lambda: EngineConfiguration([model], [Tenant("a")]), conversation)
 
 
 def test_draining_lets_end_what_runs(model):

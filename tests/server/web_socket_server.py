@@ -18,6 +18,7 @@ from tests.server.fakes import FakeEngine
 from realm.errors import (
     AdapterNotFoundError,
     ModelNotFoundError,
+    RequestError,
     UnauthorizedError,
 )
 from realm.server.definitions import Model, Tenant
@@ -61,6 +62,12 @@ class KnownDirectory:
     def tenants(self) -> list[Tenant]:
         return [self.default, *(each for each in self.keys.values() if each is not None)]
 
+    def tenant(self, tenant_id: str) -> Tenant:
+        for each in self.tenants():
+            if each.tenant_id == tenant_id:
+                return each
+        raise RequestError("no such tenant")
+
     def authenticate(self, header: str | None) -> Identity:
         if header is None:
             if self.keys_required:
@@ -100,6 +107,7 @@ def make_services(
     **settings: Any,
 ) -> Services:
     """Services as the server has them, but for engine and directory."""
+    settings = {"host": "testserver"} | settings
     chosen = Settings(data_directory=Path(), database_url="sqlite://", **settings)
     known: Any = directory or KnownDirectory()
     return Services(

@@ -3,7 +3,7 @@
 Sequences that wait for one token go first, so that no prompt delays them. Prompts share what the
 latency budget leaves, the higher priority first, then the owner that has had the least. An owner
 that has had far more than the others beside it gets no more than a part of an equal share. One that
-decodes far more at once than the others is cut (`crowding`).
+decodes far more at once than the others is cut (`crowding`), and its prompts are held back as well.
 """
 
 from __future__ import annotations
@@ -169,7 +169,10 @@ def plan_step(  # noqa: PLR0917
         return StepPlan(tuple(rows), cut)
     room = prompt_budget(len(decoding), limits, cost)
     largest = limits.chunk_rows if decoding else limits.rows
-    held = held_back(candidates, virtual, limits.lead_tokens) if cost.row_seconds > 0.0 else set()
+    held = set[tuple[str, int]]()
+    if cost.row_seconds > 0.0:
+        held = held_back(candidates, virtual, limits.lead_tokens)
+        held |= {(each.owner, each.priority) for each in prompts if each.owner in cut}
     first = [each for each in prompts if (each.owner, each.priority) not in held]
     rows += _prompt_rows(first, virtual, shares, room, largest)
     if held:

@@ -36,7 +36,7 @@ from realm.runtime.tenant import RuntimeParts, TenantRuntime
 from realm.runtime.tenant_record import TenantRecord
 from realm.runtime.tenant_registry import RegisteredTenant, TenantRegistry
 from realm.runtime.tenant_removal import forget_tenant
-from realm.runtime.workers import Workers
+from realm.runtime.workers import Workers, make_workers
 from realm.session.constraint import ConstraintCompiler
 
 
@@ -105,7 +105,7 @@ class RuntimeManager:
         engine = self._engine
         guests, memory = self._host_limits.guest_count, self._host_limits.all_memory_bytes
         loop = EngineLoop(engine, time.perf_counter, guests, memory)
-        workers, tool_workers = _make_workers(self._host_limits)
+        workers, tool_workers = make_workers(self._host_limits)
         constraints = ConstraintCompiler()
 
         def forget(model: StoredModel) -> None:
@@ -140,6 +140,20 @@ class RuntimeManager:
     def check_draft(self, path: str | Path) -> None:
         """Raises as below for a draft that no loaded model can use; keeps nothing of it."""
         self._models.check_draft(path)
+
+    def release_draft(self, draft_id: str) -> None:
+        """No configuration names this draft any more: its memory is free once the last sequence
+        that drafts with it has ended."""
+        draft = self._models.release_draft(draft_id)
+        if draft is None:
+            return
+        with self._lock:
+            for key, runtime in list(self._tenants.items()):
+                if runtime.model_config.draft_model_id == draft_id:
+                    del self._tenants[key]
+            for record in self._records.values():
+                record.drafts.forget(draft)
+        self._parts.loop.call(partial(_forget, self._engine, draft))
 
     def check_program(self, wasm: bytes) -> None:
         """Raises GuestError's kinds for a program that cannot run; its code goes to the cache."""
@@ -356,15 +370,6 @@ _DEFAULT_POLICY = TenantPolicy()
 def _check_pool(limits: GuestLimits, host_limits: HostLimits) -> None:
     if limits.memory_bytes > host_limits.memory_bytes:
         raise ConfigError("a guest's memory_bytes exceed what the pool reserves for one")
-
-
-def _make_workers(limits: HostLimits) -> tuple[Workers, Workers]:
-    """For what ends by itself, and for tools, of which the policy of each tenant allows some."""
-    share = max(1, limits.worker_threads // 2)
-    return (
-        Workers("worker", limits.worker_threads, share),
-        Workers("tool", limits.tool_threads, limits.tool_threads),
-    )
 
 
 def _forget(engine: Engine, model: StoredModel) -> None:

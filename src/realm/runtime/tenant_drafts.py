@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TenantDrafts:
-    """`configure` may be called by any thread, the rest by the engine's alone."""
+    """`configure` and `forget` may be called by any thread, the rest by the engine's alone."""
 
     def __init__(self) -> None:
         self._configured: dict[str, DraftModel] = {}
@@ -31,6 +31,12 @@ class TenantDrafts:
             self._configured.pop(target.content_hash, None)
         else:
             self._configured[target.content_hash] = draft
+
+    def forget(self, draft: StoredModel) -> None:
+        """It is configured for nothing any more."""
+        for target, configured in list(self._configured.items()):
+            if configured.stored is draft:
+                self._configured.pop(target, None)
 
     def bring(self, draft: StoredModel, hold: ModelHold, matched: Mapping[str, DraftModel]) -> None:
         """A program's draft, for sessions from now on on every model with its vocabulary.

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from realm.runtime.limits import HostLimits
+
 _LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -183,3 +185,12 @@ class Workers:
                 self._running[owner] = self._running.get(owner, 0) + 1
                 return work
         return None
+
+
+def make_workers(limits: HostLimits) -> tuple[Workers, Workers]:
+    """For what ends by itself, and for tools, of which the policy of each tenant allows some."""
+    share = max(1, limits.worker_threads // 2)
+    return (
+        Workers("worker", limits.worker_threads, share),
+        Workers("tool", limits.tool_threads, limits.tool_threads),
+    )

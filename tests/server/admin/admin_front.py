@@ -26,8 +26,16 @@ from realm.server.store import TenantStore
 class AdminFront:
     """client: without a key. admin: headers of an admin key."""
 
-    def __init__(self, store: TenantStore, client: TestClient, engine: FakeEngine, folder: Path):
+    def __init__(
+        self,
+        store: TenantStore,
+        client: TestClient,
+        engine: FakeEngine,
+        folder: Path,
+        services: Services,
+    ):
         self.store = store
+        self.services = services
         self.client = client
         self.engine = engine
         self.folder = folder
@@ -62,7 +70,10 @@ def admin_front(folder: Path, **changes: Any) -> Iterator[AdminFront]:
     )
     with TenantStore(settings.database_url, busy_seconds=0.05) as store:
         directory = Directory(
-            store, [Model("small", "/m/small.gguf")], keys_required=True, wall_clock=lambda: 1e9
+            store,
+            [Model("small", "/m/small.gguf")],
+            keys_required=settings.keys_required is not False,
+            wall_clock=lambda: 1e9,
         )
         clock = lambda: 5.0  # noqa: E731
         engine = FakeEngine()
@@ -80,6 +91,7 @@ def admin_front(folder: Path, **changes: Any) -> Iterator[AdminFront]:
             TestClient(make_app(services), raise_server_exceptions=False),
             engine,
             settings.data_directory,
+            services,
         )
         directory.refresh()
         yield front

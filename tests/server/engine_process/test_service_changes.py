@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from tests.server.engine_process.engines import call, connected, item, served
 from tests.tiny_adapter import write_adapter
+from tests.tiny_model import TinyModel
 
 from realm import errors
 from realm.runtime.program import default_program
@@ -182,6 +185,39 @@ def test_drafts_never_change_a_text_and_bad_ones_are_left_out(manager, tiny_path
                 await client.put_item("draft", item("quick", no_draft, "b", "02"))
             assert str(tmp_path) not in str(refusal.value)
             assert await text_of(client, tenant_id="c") == expected
+
+    asyncio.run(run())
+
+
+def test_a_draft_that_no_name_means_any_more_leaves_memory(manager, tiny_path, tmp_path):
+    paths = [
+        TinyModel(block_type=kind).write(tmp_path / f"{kind}.gguf") for kind in ("Q4_0", "Q8_0")
+    ]
+    tenants = [Tenant("a"), *(Tenant(name, drafts={"tiny": "quick"}) for name in "bc")]
+
+    async def run():
+        async with served(manager, tiny_path, tenants) as client:
+
+            async def kept() -> list[str]:
+                for tenant in tenants:
+                    assert await text_of(client, tenant_id=tenant.tenant_id) == expected
+                return sorted(name for name in manager.models if name.startswith("draft:a"))
+
+            expected = await text_of(client)
+            for owner in "bc":
+                await client.put_item("draft", item("quick", paths[0], owner, "a1"))
+            assert await kept() == ["draft:a1"]
+            first = weakref.ref(manager.models["draft:a1"])
+            await client.put_item("draft", item("quick", paths[1], "b", "a2"))
+            assert await kept() == ["draft:a1", "draft:a2"]
+            await client.remove_tenant("c")
+            tenants.pop()
+            assert await kept() == ["draft:a2"]
+            await client.figures()  # the engine's thread was there
+            gc.collect()
+            assert first() is None
+            await client.remove_item("draft", "quick", "b")
+            assert await kept() == []
 
     asyncio.run(run())
 

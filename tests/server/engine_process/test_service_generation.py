@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 
 import numpy as np
 import pytest
@@ -214,3 +215,37 @@ def test_vectors(manager, tiny_path):
     vectors = np.frombuffer(embedded.vectors, np.float32).reshape(2, embedded.dimension)
     assert np.array_equal(vectors, [model.embed_text(each) for each in ids])
     assert embedded.token_counts == [len(each) for each in ids]
+
+
+def test_vectors_that_take_long_hold_up_nobodys_text(manager, tiny_path, monkeypatch):
+    end = threading.Event()
+
+    def embed(*_: object) -> None:
+        end.wait()
+        raise KeyError("a fault")
+
+    monkeypatch.setattr("realm.server.engine_process.service.embed_texts", embed)
+    tenants = [Tenant(f"t{number}") for number in range(12)]
+
+    async def run():
+        async with served(manager, tiny_path, tenants) as client:
+            embeddings = [
+                asyncio.create_task(client.embed(each.tenant_id, "tiny", ["x"], "mean"))
+                for each in tenants
+                for _ in range(2)
+            ]
+            await asyncio.sleep(0)
+            for each in tenants:
+                finished = await client.generate(call(each.tenant_id, max_tokens=2)).result()
+                assert finished.prompt_token_count > 0
+            assert not any(each.done() for each in embeddings)
+            end.set()
+            found = await asyncio.gather(*embeddings, return_exceptions=True)
+            assert {type(each) for each in found} == {errors.ServerError}
+            assert "KeyError" in str(found[0])
+            await at_rest(client)
+
+    try:
+        asyncio.run(run())
+    finally:
+        end.set()

@@ -38,7 +38,7 @@ STATUSES: Counter[tuple[str, int]] = Counter()
 
 @SCHEMA.parametrize()
 @settings(
-    max_examples=40,
+    max_examples=16,
     derandomize=True,
     database=None,
     deadline=None,

@@ -182,3 +182,31 @@ def test_password_is_in_no_message():
     with pytest.raises(TenantStoreError) as caught:
         TenantStore("postgresql+nodriver://realm:hunter2@127.0.0.1:1/realm")
     assert "hunter2" not in str(caught.value)
+
+
+def test_file_that_was_removed_or_replaced_takes_nothing_more(store, path, url, tmp_path):
+    before = store.snapshot()
+    away = tmp_path / "away"
+    path.rename(away)
+    for act in (store.revision, store.snapshot, lambda: store.put_tenant(Tenant("lost"))):
+        with pytest.raises(TenantStoreError, match="removed or replaced"):
+            act()
+    assert not path.exists()
+    path.write_bytes(away.read_bytes())
+    with pytest.raises(TenantStoreError, match="removed or replaced"):
+        store.create_key("acme")
+    away.rename(path)
+    assert store.snapshot() == before
+    store.put_tenant(Tenant("kept"))
+    store.close()
+    with TenantStore(url) as opened:
+        assert [tenant.tenant_id for tenant in opened.snapshot().tenants] == ["acme", "kept"]
+
+
+def test_file_that_was_written_over_takes_nothing_more(store, path):
+    noise = b"noise" * (path.stat().st_size // 5)
+    path.write_bytes(noise)
+    for act in (store.revision, lambda: store.put_tenant(Tenant("lost"))):
+        with pytest.raises(TenantStoreError, match="not a database"):
+            act()
+    assert path.read_bytes() == noise

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from realm.errors import RealmError, RequestError, WireError
+from realm.errors import RealmError, ServerError, WireError
 from realm.runtime.faults import host_fault
 from realm.server.engine_process.running_request import RunningRequest
 from realm.server.engine_process.wire_values import wire_result
@@ -132,7 +132,7 @@ class AnswerWriter:
             return failure_message(request.number, error, self._describe(error))
         except Exception as error:
             _LOGGER.exception("a result could not be put into words")
-            return failure_message(request.number, RequestError(type(error).__name__))
+            return failure_message(request.number, ServerError(type(error).__name__))
 
     def _encode(self, answer: Answer) -> bytearray:
         try:

@@ -17,7 +17,7 @@ from realm.errors import (
     EngineUnavailableError,
     RateLimitError,
     RealmError,
-    RequestError,
+    ServerError,
     WireError,
 )
 from realm.runtime import RuntimeManager
@@ -36,6 +36,7 @@ from realm.server.wire.failures import failure_message
 _LOGGER = logging.getLogger(__name__)
 _REQUEST_THREADS = 8
 _TENANT_THREADS = 2
+_EMBEDDING_THREADS = 2
 _CHANGE_THREADS = 8
 _MOST_OF_TENANT = 4096
 _EVERYONE = ""
@@ -65,6 +66,8 @@ class Service:
         self._token_texts: dict[str, TokenTexts] = {}
         self._is_draining = False
         self._workers = Workers("request", _REQUEST_THREADS, _TENANT_THREADS)
+        # Of their own: vectors are computed by the worker itself, and generations do not wait.
+        self._embeddings = Workers("embedding", _EMBEDDING_THREADS, 1)
         self._changes = Workers("change", _CHANGE_THREADS, 1)
         self._counters = Workers("figures", 1, 1)
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -106,6 +109,7 @@ class Service:
     def close(self) -> None:
         """Ends the workers, without waiting for what they do."""
         self._workers.close(wait_seconds=0.0)
+        self._embeddings.close(wait_seconds=0.0)
         self._changes.close(wait_seconds=0.0)
         self._counters.close(wait_seconds=0.0)
 
@@ -167,7 +171,8 @@ class Service:
     def _embed(self, call: wire.Embed) -> None:
         request = self._enter(call.number, call.tenant_id)
         if request is not None:
-            self._submit(call.tenant_id, partial(self._compute_vectors, request, call))
+            action = partial(self._compute_vectors, request, call)
+            self._embeddings.submit(call.tenant_id, action, _nothing)
 
     def _compute_vectors(self, request: RunningRequest, call: wire.Embed) -> None:
         try:
@@ -288,7 +293,7 @@ class Service:
     ) -> wire.Failed:
         if not isinstance(error, RealmError):
             _LOGGER.error("a message could not be served", exc_info=error)
-            error = RequestError(f"a fault of the engine: {type(error).__name__}")
+            error = ServerError(f"a fault of the engine: {type(error).__name__}")
         return failure_message(number, error, (describe or self._words.describe)(error))
 
     def _texts_of(self, model: str) -> TokenTexts:

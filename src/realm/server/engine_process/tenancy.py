@@ -113,15 +113,17 @@ class Tenancy:
                 self._wasm[item.digest] = wasm
         else:
             self._manager.check_draft(item.path)
+        before = self._items.get(key)
         self._items.put(key, item)
-        self._keep_programs_in_use()
+        self._let_go(kind, before)
 
     def remove_item(self, kind: str, name: str, tenant_id: str | None) -> None:
         """Nothing happens to a name that means nothing."""
+        before = self._items.get((kind, tenant_id, name))
         if self._items.remove((kind, tenant_id, name)) and kind == "adapter":
             with contextlib.suppress(AdapterNotFoundError):
                 self._manager.lora.unload(name, tenant_id)
-        self._keep_programs_in_use()
+        self._let_go(kind, before)
 
     def tenant(self, tenant_id: str) -> Tenant:
         """Raises RequestError for one that is not known, UnauthorizedError for one that is off."""
@@ -181,6 +183,16 @@ class Tenancy:
             self._manager.set_tenant_policy(tenant.tenant_id, policy)
         self._applied[tenant.tenant_id] = (tenant, version)
 
+    def _let_go(self, kind: str, item: Item | None) -> None:
+        """Of what no item of the kind has any more; `item` was one until now."""
+        if kind == "program":
+            self._keep_programs_in_use()
+        elif kind == "draft" and item is not None and not self._has_draft(item.digest):
+            self._manager.release_draft(_draft_id(item))
+
+    def _has_draft(self, digest: str) -> bool:
+        return any(each.digest == digest for each in self._items.of_kind("draft").values())
+
     def _keep_programs_in_use(self) -> None:
         with self._lock:
             if self._wasm:
@@ -199,7 +211,7 @@ class Tenancy:
         name = tenant.drafts.get(model.name)
         item = self._items.find("draft", tenant.tenant_id, name) if name is not None else None
         if item is not None and (model.name, item.path) not in self._misfits:
-            return ModelConfig(model.path, model.name, item.path, f"draft:{item.digest}")
+            return ModelConfig(model.path, model.name, item.path, _draft_id(item))
         config = _model_config(model)
         if (model.name, str(config.draft_model_path)) in self._misfits:
             return ModelConfig(model.path, model.name)
@@ -228,6 +240,10 @@ class Tenancy:
             except RealmError as error:
                 fields = {"kind": kind, "name_of_item": item.name, "tenant": item.tenant_id}
                 _LOGGER.warning("an item cannot be used", extra={**fields, "reason": str(error)})
+
+
+def _draft_id(item: Item) -> str:
+    return f"draft:{item.digest}"
 
 
 def _model_config(model: Model) -> ModelConfig:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
@@ -16,6 +17,7 @@ from starlette.websockets import WebSocket
 
 from realm.errors import UnauthorizedError
 from realm.server.front.body_limit import set_body_limit
+from realm.server.front.foreign_pages import is_from_foreign_page
 from realm.server.front.identity import Identity
 from realm.server.front.services import Services
 
@@ -100,11 +102,17 @@ def admin_route(
 
 def identify(connection: HTTPConnection, services: Services) -> Identity:
     """Who the `Authorization` header's key belongs to. Raises UnauthorizedError; for two such
-    headers too, of which nobody could say which one counts."""
+    headers too, of which nobody could say which one counts.
+
+    HTTPException 403 for pages of other sites where no key is asked for.
+    """
     headers = connection.headers.getlist("authorization")
     if len(headers) > 1:
         raise UnauthorizedError("more than one Authorization header")
-    return services.directory.authenticate(headers[0] if headers else None)
+    identity: Identity = services.directory.authenticate(headers[0] if headers else None)
+    if identity.key_prefix is None and is_from_foreign_page(connection, services.settings.host):
+        raise HTTPException(403, "without a key this server is not for pages of other sites")
+    return identity
 
 
 def _let_read(request: Request, max_body_bytes: int | None) -> None:

@@ -147,7 +147,8 @@ class Directory:
             raise ModelNotFoundError(f"there is no model {model_name[:_LONGEST_TOLD]!r}")
         if not colon:
             return ModelChoice(model, None)
-        if adapter not in self._adapters(tenant):
+        adapters = self._picture.adapters
+        if not any(adapter in adapters.get(owner, ()) for owner in (None, tenant.tenant_id)):
             raise AdapterNotFoundError(f"there is no adapter {adapter[:_LONGEST_TOLD]!r}")
         return ModelChoice(model, adapter)
 

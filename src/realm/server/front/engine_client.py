@@ -93,9 +93,7 @@ class EngineClient:
 
     def generate(self, call: GenerateCall) -> EngineGeneration:
         """See `EnginePort`."""
-        transport = self._require_transport()
-        if transport.get_write_buffer_size() > _MOST_UNSENT:
-            raise EngineUnavailableError("the engine does not take any more requests")
+        transport = self._require_room()
         number = self._take_number()
         question = wire.Generate(
             number,
@@ -127,6 +125,7 @@ class EngineClient:
         def ask(number: int) -> wire.Embed:
             return wire.Embed(number, tenant_id, model, list(inputs), pooling)
 
+        self._require_room()
         try:
             return await self._ask(ask, wire.Embedded, withdraw=True)
         except WireError as error:
@@ -173,6 +172,13 @@ class EngineClient:
         if self._transport is None or self.lost.done() or self._transport.is_closing():
             raise self._reason()
         return self._transport
+
+    def _require_room(self) -> asyncio.Transport:
+        """For what clients send: an engine that does not read must not fill the memory."""
+        transport = self._require_transport()
+        if transport.get_write_buffer_size() > _MOST_UNSENT:
+            raise EngineUnavailableError("the engine does not take any more requests")
+        return transport
 
     async def _ask(
         self, make: Callable[[int], wire.Question], kind: type[T], *, withdraw: bool = False

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 
 from realm.errors import RealmError, TenantStoreError
 from realm.server.definitions import Item, Tenant
+from realm.server.front.admin.content import ContentFolder
 from realm.server.front.directory import Directory
 from realm.server.front.engine_port import EnginePort
 
@@ -18,10 +19,14 @@ _ItemKey = tuple[str, str, str | None]
 
 class EngineFollower:
     """For the event loop's thread; the store is read beside it. What the admin API changed is told
-    a second time, which changes nothing."""
+    a second time, which changes nothing, unless another engine has taken the place of the first.
 
-    def __init__(self, directory: Directory, engine: EnginePort) -> None:
+    content: where uploads lie; those of tenants that go while this looks on are removed with them.
+    """
+
+    def __init__(self, directory: Directory, engine: EnginePort, content: ContentFolder) -> None:
         self._directory = directory
+        self._content = content
         self._engine = engine
         self._tenants = self._tenants_now()
         self._items = self._items_now()
@@ -42,6 +47,7 @@ class EngineFollower:
         items_before, self._items = self._items, self._items_now()
         for tenant_id in before.keys() - self._tenants.keys():
             await self._tell(self._engine.remove_tenant(tenant_id), tenant_id)
+            await self._drop_content(tenant_id)
         # Items first: a tenant may name one that is new.
         for key, item in self._items.items():
             if items_before.get(key) != item:
@@ -52,6 +58,12 @@ class EngineFollower:
         for kind, name, owner in items_before.keys() - self._items.keys():
             if owner is None or owner in self._tenants:
                 await self._tell(self._engine.remove_item(kind, name, owner), name)
+
+    async def _drop_content(self, tenant_id: str) -> None:
+        """Unless the tenant is back already, or something there still has a name."""
+        named = any(each.tenant_id == tenant_id for each in self._items_now().values())
+        if not named and tenant_id not in self._tenants_now():
+            await asyncio.to_thread(self._content.drop_tenant, tenant_id)
 
     async def _tell(self, telling: Awaitable[None], what: str) -> None:
         """The engine may refuse; an engine that is away is told everything when it is back."""

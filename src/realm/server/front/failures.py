@@ -89,6 +89,9 @@ _BAD_PROGRAM = _Answer(400, "invalid_program")
 _BUSY_STORE = _Answer(
     503, "store_unavailable", "tenants and keys cannot be read or written now", None, 1.0
 )
+_BUSY_STATE = _Answer(
+    503, "store_unavailable", "the server's state cannot be read or written now", None, 1.0
+)
 
 _ANSWERS: Mapping[type[Exception], _Answer] = {
     errors.RealmError: _SERVER,
@@ -131,7 +134,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     errors.GuestTrapError: _Answer(422, "program_trapped"),
     errors.GuestLimitError: _Answer(422, "program_limit_reached"),
     errors.ToolError: _Answer(422, "tool_failed"),
-    errors.StateStoreError: _SERVER,
+    errors.StateStoreError: _BUSY_STATE,
     errors.CatalogError: _SERVER,
     errors.IntegrityError: _SERVER,
     errors.ServerError: _SERVER,
@@ -148,6 +151,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
 }
 
 _HTTP = {
+    403: _Answer(403, "forbidden"),
     404: _Answer(404, "not_found", "there is nothing at this path"),
     405: _Answer(405, "method_not_allowed", "this path does not take this method"),
     413: _Answer(413, "request_too_large"),

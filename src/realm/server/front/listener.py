@@ -9,13 +9,15 @@ import socket
 from realm.errors import ConfigError
 
 _BACKLOG = 2048
+_SEND_BYTES = 256 << 10
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 def open_listener(host: str, port: int) -> socket.socket:
     """A socket that listens there. Raises ConfigError, such as for a port that is taken.
 
-    Peers that vanish without a word are noticed within about a minute.
+    Peers that vanish without a word are noticed within about a minute. For one that does not read
+    the kernel takes a quarter of a megabyte, not the several that it would.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -27,6 +29,7 @@ def open_listener(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         for name, value in _KEEP_ALIVE.items():
             if hasattr(socket, name):
                 listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from realm.server.front.access import admin_route, open_route
 from realm.server.front.figures_reader import FiguresReader
+from realm.server.front.foreign_pages import is_from_foreign_page
 from realm.server.front.identity import Identity
 from realm.server.front.services import Services
 
@@ -33,7 +34,8 @@ def metrics_app(services: Services) -> Starlette:
     scrape = _Scrape(services)
 
     async def metrics(request: Request) -> Response:
-        del request
+        if is_from_foreign_page(request, services.settings.metrics_host):
+            return Response(status_code=403)
         return await scrape.answer()
 
     return Starlette(routes=[open_route("/metrics", metrics)])

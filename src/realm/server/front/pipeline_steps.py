@@ -10,6 +10,7 @@ import numpy as np
 
 from realm.errors import ChatTemplateError, NotSupportedError
 from realm.server.definitions import Tenant
+from realm.server.front.served_embedding import served_embedding
 from realm.server.front.served_generation import ServedGeneration
 from realm.server.front.services import Services
 from realm.server.front.text_calls import models_of, text_call
@@ -72,12 +73,8 @@ class PipelineSteps:
 
     async def _embed(self, model: str, text: str) -> StepAnswer:
         name = self.services.directory.resolve_model(self.tenant, model).model.name
-        ticket = self.services.admission.admit(self.tenant)
-        tokens = 0
-        try:
-            found = await self.services.engine.embed(self.tenant.tenant_id, name, [text], "mean")
-            tokens = sum(found.token_counts)
-        finally:
-            ticket.close(tokens)
+        found = await served_embedding(
+            self.services, self.tenant, name, [text], route=_ROUTE, request_id=self.request_id
+        )
         vector = np.frombuffer(found.vectors, np.float32).tolist()
-        return StepAnswer(vector, model, tokens, 0, None)
+        return StepAnswer(vector, model, sum(found.token_counts), 0, None)

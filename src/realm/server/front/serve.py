@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 
 from realm.errors import ConfigError
 from realm.server.definitions import Model
+from realm.server.front.admin.content import ContentFolder
 from realm.server.front.admin.upload import UPLOADS_FOLDER
 from realm.server.front.admission import Admission
 from realm.server.front.app import make_app
@@ -146,7 +147,9 @@ class _Front:
 
     async def _follow(self, engine: EngineSupervisor) -> None:
         """What others change in the store holds here within about a second."""
-        follower, directory = EngineFollower(self._directory, engine), self._directory
+        directory = self._directory
+        content = ContentFolder(self._settings.data_directory)
+        follower = EngineFollower(directory, engine, content)
         while True:
             await asyncio.sleep(_FOLLOW_SECONDS)
             try:

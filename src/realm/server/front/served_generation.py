@@ -6,23 +6,24 @@ metric, a line of the log or a cancellation.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from types import TracebackType
 
 from realm.errors import CancelledError, RealmError
 from realm.server.definitions import Tenant
 from realm.server.front.engine_port import GenerateCall, Generation
+from realm.server.front.served_request import ServedRequest
 from realm.server.front.services import Services
 from realm.server.wire.messages import Finished, Piece
 
-_LOGGER = logging.getLogger("realm.server.requests")
+_CHARACTERS_OF_TOKEN = 4  # of prompts whose tokens nobody counted
 
 
 class ServedGeneration:
     """Use: `async with ServedGeneration(...) as generation`, iterate it, or await `result`.
 
-    Entering raises RateLimitError or EngineUnavailableError; leaving cancels what still runs.
+    Entering raises RateLimitError or EngineUnavailableError; leaving cancels what still runs. A
+    generation that does not end well is debited for the text that it gave, and its prompt with it.
     """
 
     def __init__(
@@ -30,34 +31,20 @@ class ServedGeneration:
     ) -> None:
         """route: one of few, for the metrics. request_id: for the log."""
         self._services = services
-        self._tenant = tenant
+        self._tenant_id = tenant.tenant_id
         self._call = call
-        self._route = route
-        self._request_id = request_id
+        self._served = ServedRequest(
+            services, tenant, "generation", model=call.model, route=route, request_id=request_id
+        )
         self._generation: Generation | None = None
         self._finished: Finished | None = None
-        self._outcome = "cancelled"
-        self._started = 0.0
+        self._given_tokens = 0
         self._last_piece: float | None = None
         self._first_piece: float | None = None
 
     async def __aenter__(self) -> ServedGeneration:
-        services = self._services
-        self._started = services.now()
-        tenant_id = self._tenant.tenant_id
-        try:
-            self._ticket = services.admission.admit(self._tenant)
-            try:
-                self._generation = services.engine.generate(self._call)
-            except BaseException:
-                self._ticket.close(0)
-                raise
-        except RealmError as error:
-            services.metrics.generation_refused(tenant_id, type(error).__name__)
-            raise
-        services.metrics.generation_started(tenant_id)
-        named = {"realm.tenant": tenant_id, "realm.model": self._call.model}
-        self._span = services.tracing.start("generation", {**named, "realm.route": self._route})
+        engine = self._services.engine
+        self._generation = self._served.begin(lambda: engine.generate(self._call))
         return self
 
     async def __aexit__(
@@ -68,45 +55,32 @@ class ServedGeneration:
     ) -> None:
         assert self._generation is not None
         finished = self._finished
-        if finished is None:
-            self._generation.cancel()
-            if isinstance(error, RealmError) and not isinstance(error, CancelledError):
-                self._outcome = type(error).__name__
-        prompt_tokens = 0 if finished is None else finished.prompt_token_count
-        completion_tokens = 0 if finished is None else len(finished.token_ids)
-        self._ticket.close(prompt_tokens + completion_tokens)
-        services = self._services
-        seconds = services.now() - self._started
-        tenant_id = self._tenant.tenant_id
-        services.metrics.generation_ended(
-            tenant_id, self._route, self._outcome, seconds, prompt_tokens, completion_tokens
-        )
-        self._span.set("realm.outcome", self._outcome)
-        self._span.set("realm.prompt_tokens", prompt_tokens)
-        self._span.set("realm.completion_tokens", completion_tokens)
-        self._span.end(type(error).__name__ if isinstance(error, RealmError) else None)
-        _LOGGER.info(
-            "generation",
-            extra={
-                "request_id": self._request_id,
-                "tenant": tenant_id,
-                "route": self._route,
-                "model": self._call.model,
-                "outcome": self._outcome,
-                "prompt_tokens": prompt_tokens,
-                "completion_tokens": completion_tokens,
-                "seconds": round(seconds, 6),
-                "first_token_seconds": None
-                if self._first_piece is None
-                else round(self._first_piece - self._started, 6),
-            },
+        failure = type(error).__name__ if isinstance(error, RealmError) else None
+        if finished is not None:
+            self._served.end(
+                finished.finish_reason,
+                finished.prompt_token_count,
+                len(finished.token_ids),
+                error=failure,
+                first_piece=self._first_piece,
+            )
+            return
+        self._generation.cancel()
+        given = self._given_tokens
+        self._served.end(
+            "cancelled" if failure is None or isinstance(error, CancelledError) else failure,
+            0,
+            given,
+            debited_tokens=given + _prompt_tokens(self._call) if given else 0,
+            error=failure,
+            first_piece=self._first_piece,
         )
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
         """Pieces as they come. Raises the generation's error."""
         assert self._generation is not None
         async for piece in self._generation:
-            self._note_piece()
+            self._note_piece(piece)
             yield piece
 
     async def result(self) -> Finished:
@@ -114,15 +88,23 @@ class ServedGeneration:
         assert self._generation is not None
         if self._finished is None:
             self._finished = await self._generation.result()
-            self._outcome = self._finished.finish_reason
         return self._finished
 
-    def _note_piece(self) -> None:
+    def _note_piece(self, piece: Piece) -> None:
+        self._given_tokens += len(piece.token_ids)
         now = self._services.now()
-        metrics, tenant_id = self._services.metrics, self._tenant.tenant_id
+        metrics = self._services.metrics
         if self._last_piece is None:
             self._first_piece = now
-            metrics.first_token(tenant_id, now - self._started)
+            metrics.first_token(self._tenant_id, now - self._served.started)
         else:
-            metrics.next_token(tenant_id, now - self._last_piece)
+            metrics.next_token(self._tenant_id, now - self._last_piece)
         self._last_piece = now
+
+
+def _prompt_tokens(call: GenerateCall) -> int:
+    """About how many the prompt has."""
+    if call.token_ids is not None:
+        return len(call.token_ids)
+    texts = [call.prompt or "", *(str(each.get("content")) for each in call.messages or ())]
+    return sum(map(len, texts)) // _CHARACTERS_OF_TOKEN

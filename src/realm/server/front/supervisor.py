@@ -272,8 +272,9 @@ class EngineSupervisor:
             except TimeoutError:
                 client.abort(_hung)
                 return f"no answer within {patience.answer:g} seconds"
-            except EngineUnavailableError:
-                return "its connection ended"
+            except RealmError as error:
+                client.abort(_hung)
+                return f"it answered with {type(error).__name__}"
 
 
 def _socket_directory() -> Path:

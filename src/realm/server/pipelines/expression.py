@@ -96,7 +96,11 @@ def evaluate(expression: Expression, inputs: Mapping[str, Any], outputs: Mapping
 
 
 def text_of(value: Any) -> str:
-    """Text as it stands, nothing for null, else JSON."""
+    """Text as it stands, nothing for null, else JSON. Raises PipelineError for what is nested too
+    deeply."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        raise PipelineError("a value is nested too deeply") from None

@@ -25,6 +25,7 @@ from realm.server.store.migrations import migrate
 
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 _RETRY_SECONDS = 0.02
+_MAGIC = b"SQLite format 3\0"
 
 
 class Database:
@@ -39,9 +40,10 @@ class Database:
         self.name = self._url.render_as_string(hide_password=True)
         """The URL without its password."""
         path = _file_of(self._url)
+        self._file: _WatchedFile | None = None
         with self._told():
             if path is not None:
-                _make_file(path)
+                self._file = _WatchedFile(path)
             self._engine = _make_engine(self._url, busy_seconds, is_file=path is not None)
         try:
             with self.writing() as connection:
@@ -74,12 +76,16 @@ class Database:
             if not self._is_closed:
                 self._is_closed = True
                 self._engine.dispose()
+                if self._file is not None:
+                    self._file.close()
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         with self._lock, self._told():
             if self._is_closed:
                 raise TenantStoreError("it is closed")
+            if self._file is not None:
+                self._file.check()
             engine = self._engine.execution_options(realm_writes=writes)
             with engine.begin() as connection:
                 yield connection
@@ -117,10 +123,38 @@ def _file_of(url: URL) -> Path | None:
     return Path(url.database)
 
 
-def _make_file(path: Path) -> None:
-    """Nobody else may ever have looked into it. SQLite gives its other files the same mode."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE_FILE))
+class _WatchedFile:
+    """SQLite's file, made where there is none, and looked at for what SQLite does not notice.
+
+    SQLite would go on with a file that was removed, and all that it writes would be lost. The
+    descriptor stays open until SQLite has let go of the file, since closing one would end SQLite's
+    own locks (fcntl).
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Nobody else may ever have looked into it. SQLite gives its other files the same mode."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE_FILE)
+
+    def check(self) -> None:
+        """Raises TenantStoreError for a file that is not where it was, and for one that something
+        else was written over."""
+        own = os.fstat(self._descriptor)
+        try:
+            is_there = os.path.samestat(own, self._path.stat())
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise TenantStoreError("its file was removed or replaced while it was open")
+        if own.st_size and os.pread(self._descriptor, len(_MAGIC), 0) != _MAGIC:
+            raise TenantStoreError("its file is not a database any more")
+
+    def close(self) -> None:
+        """After SQLite has closed it. Safe to repeat."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _make_engine(url: URL, busy_seconds: float, *, is_file: bool) -> Engine:

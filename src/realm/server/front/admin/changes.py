@@ -3,7 +3,8 @@
 What the engine may refuse it is asked first; then the store is written, which alone counts; then
 the directory reads it again. When the store fails, the engine is told what held before. Without an
 engine tenants and keys change all the same, since the next one is told everything; items do not,
-since nobody could say whether they are usable.
+since nobody could say whether they are usable. An engine that took another's place between the two
+steps was told what held before; `engine_follower` tells it the change within a second.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,16 +26,19 @@ from realm.errors import (
     ModelNotFoundError,
     ProgramNotFoundError,
     RealmError,
+    RequestError,
+    TenantStoreError,
 )
 from realm.server.definitions import Item, Key, Tenant
 from realm.server.front.admin.content import Content, ContentFolder
-from realm.server.front.directory import Directory
+from realm.server.front.directory import DEFAULT_TENANT_ID, Directory
 from realm.server.front.engine_port import EnginePort
 from realm.server.front.identity import Identity
 from realm.server.store import TenantStore
 
 _AUDIT = logging.getLogger("realm.server.audit")
 _MOST_ITEMS = 1000
+_MOST_OVERTAKINGS = 20
 _Result = TypeVar("_Result")
 
 NOT_FOUND: dict[str, type[RealmError]] = {
@@ -66,14 +71,33 @@ class Changes:
         """Whether it is new. Raises ConfigError for what the engine cannot keep."""
         async with self._lock:
             before = self._tenant(tenant.tenant_id)
-            await self._if_there(self._engine.put_tenant(tenant))
-            try:
-                await self._write(self._store.put_tenant, tenant)
-            except RealmError:
-                await self._take_back_tenant(tenant.tenant_id, before)
-                raise
+            await self._put_tenant(tenant, before, partial(self._store.put_tenant, tenant))
         _note("tenant put", by, owner=tenant.tenant_id)
         return before is None
+
+    async def change_tenant(
+        self, tenant_id: str, change: Callable[[Tenant], Tenant], by: Identity
+    ) -> None:
+        """What others write of it meanwhile is not lost. Raises as `put_tenant` does; HTTPException
+        404 for one that there is not."""
+        async with self._lock:
+            before = self.require_tenant(tenant_id)
+            for _ in range(_MOST_OVERTAKINGS):
+                tenant = change(before)
+                write = partial(self._store.change_tenant, tenant_id, _instead(before, tenant))
+                try:
+                    await self._put_tenant(tenant, before, write)
+                except _OvertakenError as overtaken:
+                    if overtaken.found is None:
+                        await self._take_back_tenant(tenant_id, None)
+                        raise HTTPException(404, "no such tenant") from None
+                    before = overtaken.found
+                else:
+                    break
+            else:
+                await self._take_back_tenant(tenant_id, before)
+                raise TenantStoreError("others change the tenant all the time")
+        _note("tenant changed", by, owner=tenant_id)
 
     async def remove_tenant(self, tenant_id: str, by: Identity) -> None:
         """With its keys and items. HTTPException 404 for one that there is not."""
@@ -180,6 +204,16 @@ class Changes:
         with suppress(EngineUnavailableError):  # the next engine process is told everything
             await telling
 
+    async def _put_tenant(
+        self, tenant: Tenant, before: Tenant | None, write: Callable[[], object]
+    ) -> None:
+        await self._if_there(self._engine.put_tenant(tenant))
+        try:
+            await self._write(write)
+        except RealmError:
+            await self._take_back_tenant(tenant.tenant_id, before)
+            raise
+
     async def _take_back_tenant(self, tenant_id: str, before: Tenant | None) -> None:
         if before is None:
             await self._if_there(self._engine.remove_tenant(tenant_id))
@@ -219,14 +253,37 @@ class Changes:
             raise HTTPException(404, "no such key")
 
     def _tenant(self, tenant_id: str) -> Tenant | None:
-        found = (each for each in self._directory.tenants() if each.tenant_id == tenant_id)
-        return next(found, None)
+        try:
+            return self._directory.tenant(tenant_id)
+        except RequestError:
+            return None
 
     def _item(self, kind: str, name: str, tenant_id: str | None) -> Item | None:
         for item in self._directory.items(kind):
             if (item.name, item.tenant_id) == (name, tenant_id):
                 return item
         return None
+
+
+class _OvertakenError(Exception):
+    """found: what the tenant is by now; None when it is gone."""
+
+    def __init__(self, found: Tenant | None) -> None:
+        super().__init__()
+        self.found = found
+
+
+def _instead(before: Tenant, after: Tenant) -> Callable[[Tenant | None], Tenant]:
+    """For the store: `after` where it still has `before`; else raises _OvertakenError."""
+
+    def change(found: Tenant | None) -> Tenant:
+        # The tenant of no keys is one that the store need not have.
+        is_unwritten = found is None and before.tenant_id == DEFAULT_TENANT_ID
+        if found != before and not is_unwritten:
+            raise _OvertakenError(found)
+        return after
+
+    return change
 
 
 def _note(what: str, by: Identity, **details: str | None) -> None:

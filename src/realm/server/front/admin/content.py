@@ -85,7 +85,7 @@ class ContentFolder:
                 path.unlink(missing_ok=True)
 
     def drop_tenant(self, tenant_id: str) -> None:
-        """All that was the tenant's."""
+        """All that was the tenant's. Such as is in use goes with its last user."""
         shutil.rmtree(self._folder(tenant_id), ignore_errors=True)
 
     def _folder(self, tenant_id: str | None) -> Path:

@@ -15,6 +15,7 @@ from realm.server.front.openai.bodies import decode_body
 _HEADERS = {"cache-control": "no-store"}
 _Note = Annotated[str, msgspec.Meta(max_length=200)]
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e10)]
+_TOO_DEEP = "the body is nested too deeply"
 _TENANT = msgspec.json.Decoder(Tenant)
 
 
@@ -41,7 +42,11 @@ def tenant_from(tenant_id: str, document: Mapping[str, Any]) -> Tenant:
     """The tenant that a body describes. Raises FieldError."""
     if document.get("tenant_id", tenant_id) != tenant_id:
         raise FieldError("tenant_id: another than in the path", "tenant_id")
-    return decode_body(msgspec.json.encode({**document, "tenant_id": tenant_id}), _TENANT)
+    try:
+        body = msgspec.json.encode({**document, "tenant_id": tenant_id})
+    except RecursionError:
+        raise FieldError(_TOO_DEEP) from None
+    return decode_body(body, _TENANT)
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
@@ -51,7 +56,15 @@ def tenant_document(tenant: Tenant) -> dict[str, Any]:
 
 
 def merged(document: Any, patch: Any) -> Any:
-    """The document with the patch's fields in it (RFC 7386): null removes, objects are merged."""
+    """The document with the patch's fields in it (RFC 7386): null removes, objects are merged.
+    Raises FieldError."""
+    try:
+        return _merged(document, patch)
+    except RecursionError:
+        raise FieldError(_TOO_DEEP) from None
+
+
+def _merged(document: Any, patch: Any) -> Any:
     if not isinstance(patch, dict):
         return patch
     result = dict(document) if isinstance(document, dict) else {}
@@ -59,7 +72,7 @@ def merged(document: Any, patch: Any) -> Any:
         if value is None:
             result.pop(name, None)
         else:
-            result[name] = merged(result.get(name), value)
+            result[name] = _merged(result.get(name), value)
     return result
 
 

@@ -90,7 +90,8 @@ class _Handlers:
         if tenant_id is not None and identity.is_admin:
             self._changes.require_tenant(tenant_id)
         most = min(self._most_bytes, PROGRAM_BYTES) if self._kind == "program" else self._most_bytes
-        async with self._desk.receive(request, most) as upload:
+        sender = None if identity.tenant is None else identity.tenant.tenant_id
+        async with self._desk.receive(request, most, sender) as upload:
             content = await asyncio.to_thread(content_of, upload, self._kind, self._most_bytes)
             item, is_new = await self._changes.put_item(
                 self._kind, name, tenant_id, content, identity

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from realm.errors import FieldError
+from realm.server.definitions import Tenant
 from realm.server.front.access import admin_route
 from realm.server.front.admin.changes import Changes
 from realm.server.front.admin.documents import json_response, merged, tenant_document, tenant_from
@@ -60,8 +61,11 @@ def tenant_routes(services: Services, changes: Changes) -> list[BaseRoute]:
         """Changes what is given of a tenant; null sets a field back."""
         tenant_id = request.path_params["tenant_id"]
         given = await read_body(request, _OBJECT)
-        document = msgspec.to_builtins(changes.require_tenant(tenant_id))
-        await changes.put_tenant(tenant_from(tenant_id, merged(document, given)), identity)
+
+        def change(tenant: Tenant) -> Tenant:
+            return tenant_from(tenant_id, merged(msgspec.to_builtins(tenant), given))
+
+        await changes.change_tenant(tenant_id, change, identity)
         return json_response(shown(tenant_id))
 
     async def delete(request: Request, identity: Identity) -> Response:

@@ -37,16 +37,23 @@ class UploadDesk:
 
     def __init__(self, data_directory: Path) -> None:
         self._directory = data_directory / UPLOADS_FOLDER
-        self._running = 0
+        self._running: list[str | None] = []
 
     @asynccontextmanager
-    async def receive(self, request: Request, most_bytes: int) -> AsyncIterator[Upload]:
-        """The request's body. HTTPException 413 when it is longer; EngineUnavailableError when too
-        many others send theirs; TenantStoreError when the disk does not take it."""
-        if self._running >= _MOST_UPLOADS:
+    async def receive(
+        self, request: Request, most_bytes: int, sender: str | None
+    ) -> AsyncIterator[Upload]:
+        """The request's body. sender: a tenant, which sends one at a time; None for an admin, for
+        whom tenants leave a place.
+
+        HTTPException 413 when it is longer; EngineUnavailableError when too many others send
+        theirs; TenantStoreError when the disk does not take it.
+        """
+        most = _MOST_UPLOADS if sender is None else _MOST_UPLOADS - 1
+        if len(self._running) >= most or (sender is not None and sender in self._running):
             raise EngineUnavailableError("other uploads are running", 2.0)
         set_body_limit(request, most_bytes)
-        self._running += 1
+        self._running.append(sender)
         try:
             with disk_errors():
                 self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -56,7 +63,7 @@ class UploadDesk:
             finally:
                 await asyncio.to_thread(folder.cleanup)
         finally:
-            self._running -= 1
+            self._running.remove(sender)
 
 
 async def _receive(request: Request, folder: Path) -> Upload:

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute
 
 from realm.server.front.access import tenant_route
 from realm.server.front.openai.completions import CHAT_PATH, COMPLETION_PATH, CompletionHandlers
-from realm.server.front.openai.embeddings import EmbeddingHandlers
+from realm.server.front.openai.embeddings import EMBEDDING_PATH, EmbeddingHandlers
 from realm.server.front.openai.models import ModelHandlers
 from realm.server.front.services import Services
 
@@ -22,7 +22,7 @@ def routes(services: Services) -> list[BaseRoute]:
     return [
         tenant_route(CHAT_PATH, completions.chat, services=services, methods=post),
         tenant_route(COMPLETION_PATH, completions.completion, services=services, methods=post),
-        tenant_route("/v1/embeddings", embeddings.embed, services=services, methods=post),
+        tenant_route(EMBEDDING_PATH, embeddings.embed, services=services, methods=post),
         tenant_route("/v1/models", models.all, services=services),
         tenant_route("/v1/models/{name}", models.one, services=services),
     ]

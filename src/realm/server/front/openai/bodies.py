@@ -21,9 +21,11 @@ _UNKNOWN = re.compile(r"contains unknown field `([^`]+)`")
 async def read_body(request: Request, decoder: msgspec.json.Decoder[_Body]) -> _Body:
     """Raises FieldError, and an HTTPException for a content type that is not JSON and for a body
     that is too long."""
-    # Never without a type: other sites' pages can post without one, where no key is asked for.
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
+    # Other sites' pages can post without a type and with a few that are not JSON's, where no key
+    # is asked for; browsers then say who they are.
+    is_untyped = not kind and "origin" not in request.headers
+    if not is_untyped and kind != "application/json" and not kind.endswith("+json"):
         raise HTTPException(415, "the body's Content-Type must be application/json")
     return decode_body(await request.body(), decoder)
 

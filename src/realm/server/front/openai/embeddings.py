@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import struct
+from typing import cast
 
 import msgspec
 from starlette.requests import Request
@@ -21,10 +23,13 @@ from realm.server.front.openai.answers import (
 from realm.server.front.openai.bodies import read_body
 from realm.server.front.openai.prompts import prompts_of
 from realm.server.front.openai.requests import EmbeddingRequest
+from realm.server.front.request_id import request_id_of
+from realm.server.front.served_embedding import served_embedding
 from realm.server.front.services import Services
+from realm.server.wire.messages import Embedded
 
+EMBEDDING_PATH = "/v1/embeddings"
 _MOST_INPUTS = 2048
-_POOLING = "mean"
 _FLOAT_BYTES = 4
 
 
@@ -48,32 +53,36 @@ class EmbeddingHandlers:
         choice = self._services.directory.resolve_model(tenant, body.model)
         if choice.adapter is not None:
             raise FieldError("model: embeddings have no adapters", "model")
-        ticket = self._services.admission.admit(tenant)
-        tokens = 0
-        try:
-            work = self._services.engine.embed(
-                tenant.tenant_id, choice.model.name, inputs, _POOLING
-            )
-            embedded = await unless_gone(request.receive, work)
-            tokens = sum(embedded.token_counts)
-        finally:
-            ticket.close(tokens)
-        vectors = [
-            Embedding(
-                "embedding", place, _vector(embedded.vectors, place, embedded.dimension, body)
-            )
-            for place in range(len(inputs))
-        ]
-        return json_response(
-            EmbeddingList("list", vectors, body.model, EmbeddingUsage(tokens, tokens))
+        work = served_embedding(
+            self._services,
+            tenant,
+            choice.model.name,
+            inputs,
+            route=EMBEDDING_PATH,
+            request_id=request_id_of(request),
         )
+        embedded = await unless_gone(request.receive, work)
+        # Millions of numbers take a while, and the event loop streams tokens meanwhile.
+        return await asyncio.to_thread(_answer, embedded, body)
 
 
-def _vector(
-    vectors: bytes, place: int, dimension: int, body: EmbeddingRequest
-) -> list[float] | str:
-    size = dimension * _FLOAT_BYTES
-    row = vectors[place * size : (place + 1) * size]
+def _answer(embedded: Embedded, body: EmbeddingRequest) -> Response:
+    size = embedded.dimension * _FLOAT_BYTES
+    rows = [
+        embedded.vectors[begin : begin + size] for begin in range(0, len(embedded.vectors), size)
+    ]
+    # Row by row, so that no row keeps Python's lock from others for long.
+    vectors = [
+        msgspec.Raw(msgspec.json.encode(Embedding("embedding", place, _vector(row, body))))
+        for place, row in enumerate(rows)
+    ]
+    tokens = sum(embedded.token_counts)
+    usage = EmbeddingUsage(tokens, tokens)
+    encoded = cast("list[Embedding]", vectors)
+    return json_response(EmbeddingList("list", encoded, body.model, usage))
+
+
+def _vector(row: bytes, body: EmbeddingRequest) -> list[float] | str:
     if body.encoding_format == "base64":
         return base64.b64encode(row).decode()
-    return list(struct.unpack(f"={dimension}f", row))
+    return list(struct.unpack(f"={len(row) // _FLOAT_BYTES}f", row))

@@ -16,7 +16,13 @@ from typing import Any
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
-from realm.errors import CancelledError, RateLimitError, RealmError, UnauthorizedError
+from realm.errors import (
+    CancelledError,
+    RateLimitError,
+    RealmError,
+    RequestError,
+    UnauthorizedError,
+)
 from realm.server.definitions import Tenant
 from realm.server.front.identity import Identity
 from realm.server.front.services import Services
@@ -228,9 +234,9 @@ class Connection:
         if self._key is not None:
             raise UnauthorizedError("tenant_id is not the tenant of this connection's key")
         # Without keys older clients name a tenant as they like; those that there are count.
-        for each in directory.tenants():
-            if each.tenant_id == call.tenant_id and each.is_enabled:
-                return each
+        with suppress(RequestError):
+            named: Tenant = directory.tenant(call.tenant_id)
+            return named if named.is_enabled else tenant
         return tenant
 
     def _cancel(self, call_id: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -191,6 +192,7 @@ def _parameter(field: msgspec.structs.FieldInfo, schema: dict[str, Any]) -> dict
     return found
 
 
+@cache
 def version() -> str:
     """Of the installed package."""
     return metadata.version("realm")

@@ -8,10 +8,11 @@ from starlette.websockets import WebSocket
 
 from realm.errors import UnauthorizedError
 from realm.server.front.access import MarkedWebSocketRoute
+from realm.server.front.foreign_pages import is_from_foreign_page
 from realm.server.front.request_id import request_id_of
 from realm.server.front.services import Services
 from realm.server.front.websocket.connection import Connection
-from realm.server.front.websocket.connections import Connections, is_foreign_page
+from realm.server.front.websocket.connections import Connections
 from realm.server.front.websocket.limits import WebSocketLimits
 
 PATHS = ("/ws", "/")
@@ -26,7 +27,7 @@ def routes(services: Services, limits: WebSocketLimits | None = None) -> list[Ba
             anonymous = services.directory.authenticate(None)
         except UnauthorizedError:
             anonymous = None
-        if anonymous is not None and is_foreign_page(websocket.headers, websocket.url.scheme):
+        if anonymous is not None and is_from_foreign_page(websocket, services.settings.host):
             await websocket.send_denial_response(Response(status_code=403))
         elif anonymous is None and connections.is_full:
             refusal = Response(status_code=503, headers={"retry-after": "1"})
