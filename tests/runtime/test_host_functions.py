@@ -225,6 +225,29 @@ def test_the_same_logits_again_and_again_are_charged(call):
     assert turns.is_spent(0.0)
 
 
+def test_the_same_token_again_and_again_is_charged(call):
+    session = call.session(1)
+    turns = call.bench.state.surroundings.services.account.turns
+
+    def draw(seed: int) -> None:
+        call.put(SAMPLE_PARAMETERS.pack(0.5, 0.9, 0, 0.0, 1.0, 0.0, 0.0, seed), 512)
+        assert call.finish(call("session_sample", session, 512, OUT, 1)) == 1
+        assert call("session_rewind", session, 1) == 0
+
+    for seed in range(100):  # other noise, another token
+        draw(seed)
+    for token in range(100):  # another text before it
+        assert call("session_accept", session, *call.put_ids(token % 7)) == 1
+        assert call("session_rewind", session, 1) == 0
+        draw(99)
+    assert not turns.is_spent(0.0)
+    for _ in range(25):
+        assert not turns.is_spent(0.0)
+        draw(99)
+    draw(99)
+    assert turns.is_spent(0.0)
+
+
 def test_accept_fork_rewind_position(call):
     session = call.session(1, 2, 3)
     assert call("session_accept", session, *call.put_ids(7, 8)) == 2

@@ -19,6 +19,7 @@ from realm.runtime.hosted_model import HostedModel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from realm.config import SamplingParameters
     from realm.engine import TokenLogprobs
     from realm.runtime.guest_models import ModelHold
     from realm.runtime.held_adapters import HeldAdapters
@@ -134,7 +135,8 @@ class SessionHandle:
     chose itself.
     request_rule, own_rule: what its sampled and accepted tokens must satisfy; of the request, and
     of the program. mask: the tokens that the program allows the next sample. gave_logits: those
-    after its last token.
+    after its last token. drawn: where the last token was drawn and how, unless by a mask; None once
+    other tokens were added.
     """
 
     model: HostedModel
@@ -149,6 +151,7 @@ class SessionHandle:
     hold: ModelHold | None = None
     adapters: HeldAdapters | None = None
     gave_logits: bool = False
+    drawn: tuple[int, SamplingParameters] | None = None
 
     def rules(self) -> list[SessionRule]:
         """Those that it has."""

@@ -105,7 +105,13 @@ def session_sample(
     state.count_tokens(1)
     state.size_session(handle, engine.position(handle.sequence) + 1)
     masks_after = handle.allowed_after if handle.rules() else None
-    engine.sample(handle.sequence, sampling, handle.allowed(), masks_after)
+    allowed = handle.allowed()
+    # A seed and a position have one noise: after a rewind the same is drawn again.
+    drawn = None if allowed is not None else (engine.position(handle.sequence), sampling)
+    engine.sample(handle.sequence, sampling, allowed, masks_after)
+    if drawn is not None and drawn == handle.drawn:
+        surroundings.services.account.turns.charge_repeat()
+    handle.drawn = drawn
     handle.mask = None
     handle.gave_logits = False
 
@@ -290,6 +296,7 @@ def _append(state: GuestState, handle: SessionHandle, ids: list[int]) -> None:
         state.size_session(handle, before)
         raise
     handle.gave_logits = False
+    handle.drawn = None
 
 
 def _move_on(state: GuestState, handle: SessionHandle, ids: Sequence[int]) -> None:
