@@ -91,10 +91,9 @@ def test_survival_is_the_product_and_never_increases() -> None:
     draft = draft_of(Source.SUFFIX, *match_grades(1, 20))
     survivals = calibration.survivals(draft)
     product = 1.0
-    assert calibration.survival(draft, 0) == 1.0
-    for depth, (grade, survival) in enumerate(zip(draft.grades, survivals, strict=True), 1):
+    for grade, survival in zip(draft.grades, survivals, strict=True):
         product *= calibration.chance(Source.SUFFIX, grade)
-        assert survival == calibration.survival(draft, depth) == product
+        assert survival == product
     assert list(survivals) == sorted(survivals, reverse=True)
 
 

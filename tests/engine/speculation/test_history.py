@@ -13,33 +13,38 @@ from realm.engine.speculation import (
 )
 
 
+def propose(history: TenantHistory, tail: list[int], count: int) -> Draft | None:
+    found = history.match(tail)
+    return None if found is None or count < 1 else history.copy(found, count)
+
+
 def test_an_output_is_proposed_where_its_beginning_comes_again() -> None:
     history = TenantHistory()
     history.add([10, 11, 12, 13])
-    assert history.propose([3, 10, 11], 8) == Draft(Source.HISTORY, (12, 13), (2, 3))
-    assert history.propose([3, 13], 8) is None  # nothing stands behind the end of an output
-    assert history.propose([3], 8) is None
-    assert history.propose([10], 0) is None
+    assert propose(history, [3, 10, 11], 8) == Draft(Source.HISTORY, (12, 13), (2, 3))
+    assert propose(history, [3, 13], 8) is None  # nothing stands behind the end of an output
+    assert propose(history, [3], 8) is None
+    assert propose(history, [10], 0) is None
 
 
 def test_the_prompts_last_tokens_lead_to_the_first_one() -> None:
     history = TenantHistory()
     history.add([10, 11], lead=[1, 2, 3])
-    assert history.propose([7, 2, 3], 4) == Draft(Source.HISTORY, (10, 11), (2, 3))
+    assert propose(history, [7, 2, 3], 4) == Draft(Source.HISTORY, (10, 11), (2, 3))
 
 
 def test_a_draft_never_runs_into_the_next_output() -> None:
     history = TenantHistory()
     history.add([1, 2])
     history.add([3, 4])
-    assert history.propose([1], 5) == Draft(Source.HISTORY, (2,), (1,))
+    assert propose(history, [1], 5) == Draft(Source.HISTORY, (2,), (1,))
 
 
 def test_the_latest_output_comes_first() -> None:
     history = TenantHistory()
     history.add([1, 2, 3])
     history.add([1, 2, 4])
-    draft = history.propose([1, 2], 1)
+    draft = propose(history, [1, 2], 1)
     assert draft is not None
     assert draft.token_ids == (4,)
 
@@ -62,7 +67,7 @@ def test_tokens_and_entries_stay_within_their_limits(
             assert history._entries[-1] == tuple(output[-token_limit:])
     history.clear()
     assert len(history) == history.entry_count == 0
-    assert history.propose([1], 1) is None
+    assert propose(history, [1], 1) is None
 
 
 def test_a_limit_of_zero_switches_it_off() -> None:
@@ -70,7 +75,7 @@ def test_a_limit_of_zero_switches_it_off() -> None:
         history = TenantHistory(*limits)
         history.add([1, 2, 3])
         assert len(history) == history.entry_count == 0
-        assert history.propose([1, 2], 4) is None
+        assert propose(history, [1, 2], 4) is None
 
 
 def test_one_tenants_outputs_never_enter_anothers_drafts() -> None:

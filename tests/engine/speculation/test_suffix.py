@@ -6,10 +6,15 @@ from hypothesis import strategies as st
 from realm.engine.speculation import MATCH_TOKENS, Draft, Source, SuffixDraft
 
 
+def propose(suffix: SuffixDraft, count: int) -> Draft | None:
+    found = suffix.match()
+    return None if found is None or count < 1 else suffix.copy(found, count)
+
+
 def after(text: list[int], count: int, token_limit: int = 16384) -> Draft | None:
     suffix = SuffixDraft(token_limit)
     suffix.extend(text)
-    return suffix.propose(count)
+    return propose(suffix, count)
 
 
 def test_what_followed_before_is_proposed() -> None:
@@ -42,7 +47,7 @@ def test_a_draft_has_as_many_tokens_as_asked_and_copies_behind_its_match(
 ) -> None:
     suffix = SuffixDraft()
     suffix.extend(text)
-    found, draft = suffix.match(), suffix.propose(count)
+    found, draft = suffix.match(), propose(suffix, count)
     assert (found is None) == (draft is None) == (text[-1] not in text[:-1])
     if found is not None and draft is not None:
         assert len(draft) == len(draft.grades) == count

@@ -40,13 +40,6 @@ class Calibration:
         """That a token of this grade is accepted when all of its draft before it were."""
         return self._sources[source].chances[grade]
 
-    def survival(self, draft: Draft, depth: int) -> float:
-        """That the draft's first `depth` tokens are all accepted; 1 for depth 0."""
-        product = 1.0
-        for grade in draft.grades[:depth]:
-            product *= self._sources[draft.source].chances[grade]
-        return product
-
     def survivals(self, draft: Draft) -> tuple[float, ...]:
         """For each token, the chance that it and all before it are accepted; never increases."""
         product, products, chances = 1.0, [], self._sources[draft.source].chances

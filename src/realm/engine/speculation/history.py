@@ -58,14 +58,6 @@ class TenantHistory:
         self._entries.clear()
         self._index.clear()
 
-    def propose(self, tail: Sequence[int], count: int) -> Draft | None:
-        """At most `count` tokens that followed the end of `tail` in an output; None without any.
-
-        tail: the sequence's last tokens; MATCH_TOKENS of them are enough.
-        """
-        found = self.match(tail)
-        return None if found is None or count < 1 else self.copy(found, count)
-
     def match(self, tail: Sequence[int]) -> Match | None:
         """Where the end of `tail` stands in an output; None where it does not."""
         return self._index.find(tail)

@@ -40,13 +40,10 @@ class RowCost:
         if usable:
             self._take(usable)
 
-    @property
-    def known(self) -> bool:
-        """Whether anything was measured; before that `seconds` counts steps of one row."""
-        return self._known
-
     def seconds(self, rows: int) -> float:
-        """Of a step with so many rows, 1 at least. Between measured counts, a straight line."""
+        """Of a step with so many rows, 1 at least. Between measured counts, a straight line; before
+        anything was measured, in steps of one row.
+        """
         lower, share = _place(rows)
         reference, factors = self._reference, self._factors
         low, high = reference[lower] * factors[lower], reference[lower + 1] * factors[lower + 1]

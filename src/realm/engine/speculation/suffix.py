@@ -50,11 +50,6 @@ class SuffixDraft:
         """Where the end of the sequence stood before; the position is one in the kept tokens."""
         return self._index.find(self.tail())
 
-    def propose(self, count: int) -> Draft | None:
-        """The `count` tokens that may come next; None when the last token is a new one."""
-        found = self.match()
-        return None if found is None or count < 1 else self.copy(found, count)
-
     def copy(self, found: Match, count: int) -> Draft:
         """The `count` (1 at least) tokens behind a match.
 
