@@ -13,6 +13,7 @@ from fault_clients import (
     Neighbour,
     ask_again_and_again,
     chat,
+    chat_body,
     frame,
     open_web_socket,
     read_frame,
@@ -114,7 +115,7 @@ def bodies_that_stop(ground: Ground, finding: Finding) -> None:
 
 
 def never_reading(ground: Ground, finding: Finding) -> None:
-    """Clients ask for long streams and read nothing, twelve over HTTP, twelve over WebSocket."""
+    """Clients ask for long streams and read nothing, twelve over HTTP, four over WebSocket."""
 
     async def plain(data: bytes) -> socket.socket:
         """A connection with the smallest buffers, that is never read from here on."""
@@ -131,10 +132,12 @@ def never_reading(ground: Ground, finding: Finding) -> None:
         call = {"id": "1", "function": "generate"}
         parameters = {"prompt": "1, 2, 3, 4,", "max_tokens": 4000, "stream": True}
         many = upgrade() + text_frame({"type": "auth", "api_key": key})
-        for number in range(4):
+        for number in range(8):
             many += text_frame(call | {"id": str(number), "params": parameters})
-        opened = [await plain(chat(key, 4000, stream=True)) for _ in range(12)]
-        opened += [await plain(many) for _ in range(12)]
+        body = chat_body(4000, stream=True)[:-1] + b', "logprobs": true, "top_logprobs": 20}'
+        much = request("POST", "/v1/chat/completions", key, body)
+        opened = [await plain(much) for _ in range(12)]
+        opened += [await plain(many) for _ in range(4)]
         started = time.perf_counter()
         while time.perf_counter() - started < 90.0:
             await asyncio.sleep(0.25)

@@ -103,7 +103,7 @@ def malformed_requests(ground: Ground, finding: Finding) -> None:
 
     asyncio.run(act())
     finding.seen["ends"] = dict(found.most_common())
-    finding.seen["first_failed"] = [repr(each[:300]) for each in failed[:3]]
+    finding.seen["first_failed"] = [repr(each[-300:]) for each in failed[:3]]
     finding.require(not found["hangs"], f"{found['hangs']} got no answer")
     finding.require(not found["500"], f"{found['500']} were faults of the server")
     _log_is_clean(ground, finding)

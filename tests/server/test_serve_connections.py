@@ -13,11 +13,13 @@ import websockets
 from realm.server.front.connection import bounded_protocols
 from realm.server.settings import Settings
 
+_LAST = b"x\r\nconnection: close\r\n"
 _FOLLOWING = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 async def _app(scope, receive, send):
-    """Answers with as many bytes as the path says, once the body is here; echoes WebSockets."""
+    """Answers with as many bytes as the path says, once the body is here, in parts unless it is
+    asked for the whole; echoes WebSockets."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})
@@ -28,8 +30,9 @@ async def _app(scope, receive, send):
         pass
     size = int(scope["path"][1:] or 2)
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    for _ in range(size // 1000):
-        await send({"type": "http.response.body", "body": bytes(1000), "more_body": True})
+    step = size if scope["query_string"] == b"whole" else 1000
+    for _ in range(size // step):
+        await send({"type": "http.response.body", "body": bytes(step), "more_body": True})
     await send({"type": "http.response.body", "body": b"ok"})
 
 
@@ -43,6 +46,7 @@ async def _serving(**changes):
     )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 << 10)
     task = asyncio.create_task(server._serve([listener]))
     try:
         yield listener.getsockname()[1], server.server_state
@@ -145,6 +149,49 @@ def test_what_is_no_http_is_refused():
         async with _serving() as (port, _):
             for data in (b"\x16\x03\x01\x02\x00" + bytes(50), b"hello\r\n\r\n", bytes(100)):
                 assert (await _talk(port, data)).startswith(b"HTTP/1.1 400")
+
+    asyncio.run(run())
+
+
+async def _ask_and_never_read(port, size, buffer_bytes):
+    """The client's end of the connection, after it asked for so many bytes."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(client, ("127.0.0.1", port))
+    await loop.sock_sendall(client, b"GET /%d?whole HTTP/1.1\r\nhost: %s\r\n" % (size, _LAST))
+    return client
+
+
+def test_an_answer_whose_end_nobody_reads_holds_no_connection():
+    """However little of it is left in the server when it has been written."""
+
+    async def run():
+        async with _serving(header_seconds=0.15) as (port, state):
+            sizes = range(10_000, 300_000, 10_000)
+            clients = [await _ask_and_never_read(port, size, 1) for size in sizes]
+            async with asyncio.timeout(10):
+                assert await _talk(port, _FOLLOWING.replace(b"x\r\n", _LAST))  # all are in by now
+                while state.connections:
+                    await asyncio.sleep(0.01)
+            for client in clients:
+                client.close()
+
+    asyncio.run(run())
+
+
+def test_a_client_that_reads_slowly_gets_all():
+    async def run():
+        async with _serving(header_seconds=0.3) as (port, _):
+            client = await _ask_and_never_read(port, 400_000, 8192)
+            received, loop = 0, asyncio.get_running_loop()
+            async with asyncio.timeout(20):
+                while data := await loop.sock_recv(client, 1 << 14):
+                    received += len(data)
+                    await asyncio.sleep(0.03)  # the client's own pace, longer than its deadline
+            client.close()
+            assert received > 400_000
 
     asyncio.run(run())
 

@@ -126,6 +126,22 @@ def test_an_engine_that_answers_with_an_error_is_replaced_too(model, monkeypatch
     supervise(lambda: EngineConfiguration([model], [Tenant("a")]), conversation)
 
 
+def test_it_ends_also_when_told_so_while_the_engine_answers(model, monkeypatch):
+    async def conversation(supervisor):
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def figures(*_, **__):
+            asked.set()
+            await answer.wait()
+
+        monkeypatch.setattr(EngineClient, "figures", figures)
+        await asked.wait()
+        answer.set()
+        await supervisor.close()
+
+    supervise(lambda: EngineConfiguration([model], [Tenant("a")]), conversation)
+
+
 def test_draining_lets_end_what_runs(model):
     async def conversation(supervisor):
         running = supervisor.generate(call(max_tokens=900))

@@ -11,7 +11,7 @@ from realm.errors import PipelineError, PipelineInputError, PipelineNotFoundErro
 from realm.server.pipelines import PipelineBook, check_pipeline, read_pipeline
 from realm.server.pipelines.definition import Literally, Reference, Template
 from realm.server.pipelines.document import MOST_BYTES, parse_document
-from realm.server.pipelines.expression import evaluate, read_expression
+from realm.server.pipelines.expression import evaluate, read_expression, text_of
 from realm.server.pipelines.input_values import checked_inputs
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "pipelines"
@@ -350,3 +350,15 @@ def test_folders_and_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_pipeline(tmp_path / "nothing.yaml")
     with pytest.raises(PipelineError, match=r"ends in \.yaml"):
         read_pipeline(tmp_path / "nothing.toml")
+
+
+def test_a_value_that_is_nested_too_deeply_to_be_told_is_an_error_of_the_pipeline():
+    value: list = []
+    for _ in range(100_000):
+        value = [value]
+    try:
+        with pytest.raises(PipelineError, match="nested too deeply"):
+            text_of(value)
+    finally:
+        while value:  # taken apart step by step
+            value = value.pop()

@@ -127,6 +127,7 @@ class Service:
             tenant = self._tenancy.tenant(call.tenant_id)
             options = options_of(tenant, call.options)
             runtime = self._tenancy.runtime(tenant, call.model)
+            request.token_texts = self._texts_of(call.model)
             adapters = call.adapters
             if adapters is None and tenant.adapter is not None:
                 adapters = [(tenant.adapter, 1.0)]
@@ -143,7 +144,6 @@ class Service:
         except Exception as error:
             self._refuse(request, error)
             return
-        request.token_texts = self._texts_of(call.model)
         request.pending = pending
         if request.is_cancelled:  # meanwhile
             pending.cancel()

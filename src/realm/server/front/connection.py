@@ -20,6 +20,37 @@ class _HeaderTooLongError(Exception):
     pass
 
 
+class _Reading:
+    """Ends a connection whose client reads nothing of what it is sent for so many seconds.
+
+    Also one that is only left open for that: closed, with something still to be sent.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._unsent = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        """Something waits to be sent. Nothing more is written until all of it has been."""
+        self.end()
+        self._unsent = transport.get_write_buffer_size()
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(self._seconds, self._look, transport)
+
+    def end(self) -> None:
+        """Nothing waits any more, or the connection has gone."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _look(self, transport: asyncio.Transport) -> None:
+        if transport.get_write_buffer_size() < self._unsent:
+            self.begin(transport)
+        else:
+            transport.abort()
+
+
 class BoundedHttp(HttpToolsProtocol):
     """One connection. It is closed when the client keeps it waiting."""
 
@@ -32,11 +63,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._header_bytes = 0  # came before the headers were whole
         self._header_count = 0  # of parts that were whole
         self._deadline: asyncio.TimerHandle | None = None
-        self._write_deadline: asyncio.TimerHandle | None = None
+        self._reading = _Reading(self.settings.header_seconds)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol. One connection too many is told so and closed."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # whatever is not yet sent is watched
         if len(self.connections) > self.settings.max_connections:
             self._refuse(b"503 Service Unavailable", b"retry-after: 1\r\n")
         else:
@@ -45,7 +77,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._stop_waiting()
-        self._cancel_write_deadline()
+        self._reading.end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -104,15 +136,13 @@ class BoundedHttp(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def pause_writing(self) -> None:
-        """The client does not read what it is sent."""
+        """The client does not read all that it is sent."""
         super().pause_writing()
-        self._write_deadline = self.loop.call_later(
-            self.settings.header_seconds, self.transport.abort
-        )
+        self._reading.begin(self.transport)
 
     def resume_writing(self) -> None:
-        """It does again."""
-        self._cancel_write_deadline()
+        """It has."""
+        self._reading.end()
         super().resume_writing()
 
     def _count(self, size: int) -> None:
@@ -141,11 +171,6 @@ class BoundedHttp(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _cancel_write_deadline(self) -> None:
-        if self._write_deadline is not None:
-            self._write_deadline.cancel()
-            self._write_deadline = None
-
     def _refuse(self, status: bytes, header: bytes) -> None:
         self._stop_waiting()
         self.transport.write(
@@ -159,29 +184,25 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     """The same after the upgrade. Peers that are gone are found by uvicorn's pings."""
 
     settings: Settings
-    _write_deadline: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._reading = _Reading(self.settings.header_seconds)
 
     def pause_writing(self) -> None:
-        """The client does not read what it is sent."""
+        """The client does not read all that it is sent."""
         super().pause_writing()
-        self._write_deadline = self.loop.call_later(
-            self.settings.header_seconds, self.transport.abort
-        )
+        self._reading.begin(self.transport)
 
     def resume_writing(self) -> None:
-        """It does again."""
-        self._cancel_write_deadline()
+        """It has."""
+        self._reading.end()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._cancel_write_deadline()
+        self._reading.end()
         super().connection_lost(exc)
-
-    def _cancel_write_deadline(self) -> None:
-        if self._write_deadline is not None:
-            self._write_deadline.cancel()
-            self._write_deadline = None
 
 
 def bounded_protocols(

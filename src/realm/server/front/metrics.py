@@ -1,4 +1,5 @@
-"""What the front counts: requests, generations, tokens and their times, by tenant.
+"""What the front counts: requests, generations, tokens and their times, by tenant. Embeddings count
+as generations without an answer.
 
 Counting is for the event loop's thread; `render` may run on any. The engine's own figures are read
 when someone asks for the metrics (`engine_metrics`). A bounded number of tenants have a label of

@@ -48,7 +48,8 @@ class SpawnedEngine:
         except OSError as error:
             raise EngineUnavailableError(f"the engine cannot be started: {error}") from error
         try:
-            client = await asyncio.wait_for(_connect(process, socket_path), patience_seconds)
+            async with asyncio.timeout(patience_seconds):
+                client = await _connect(process, socket_path)
         except BaseException as error:
             await _kill(process)
             if isinstance(error, TimeoutError):

@@ -268,7 +268,9 @@ class EngineSupervisor:
             if client.lost.done():
                 return "its connection ended"
             try:
-                await asyncio.wait_for(client.figures(of_tenants=False), patience.answer)
+                # Not wait_for, which forgets a cancellation that comes with the answer.
+                async with asyncio.timeout(patience.answer):
+                    await client.figures(of_tenants=False)
             except TimeoutError:
                 client.abort(_hung)
                 return f"no answer within {patience.answer:g} seconds"
