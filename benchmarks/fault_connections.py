@@ -31,6 +31,7 @@ _ROUNDS, _ROUND = 5, 2000
 _AT_ONCE = 100
 _HEADER_SECONDS = 3.0  # as the ground's settings have it
 _PING_SECONDS = 45.0  # until uvicorn lets go of a WebSocket that answers no ping
+_KEY_SECONDS = 25.0  # until it lets go of one without a key: ten, and ten for its farewell
 _SLOWEST_SECONDS = 5.0
 _GROWTH_BYTES = 4 << 20  # of a process in the last two rounds, where nothing is new any more
 Way = Callable[[Ground, int], Awaitable[str]]
@@ -176,7 +177,7 @@ def half_open(ground: Ground, finding: Finding) -> None:
         http = [silent(parts[n % 3], _HEADER_SECONDS + 4.0) for n in range(_SILENT_CLIENTS)]
         authenticated = upgrade() + text_frame({"type": "auth", "api_key": key})
         sockets = [silent(authenticated, _PING_SECONDS) for _ in range(_SILENT_WEB_SOCKETS)]
-        sockets += [silent(upgrade(), 14.0) for _ in range(_SILENT_WEB_SOCKETS)]
+        sockets += [silent(upgrade(), _KEY_SECONDS) for _ in range(_SILENT_WEB_SOCKETS)]
         ended = await asyncio.gather(*http, *sockets)
         finding.seen["ended_in_time"] = {
             "http": f"{sum(ended[: len(http)])} of {len(http)}",

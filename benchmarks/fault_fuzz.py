@@ -101,7 +101,10 @@ def malformed_requests(ground: Ground, finding: Finding) -> None:
         places = asyncio.Semaphore(_AT_ONCE)
         await asyncio.gather(*(one(data, places) for data in sent))
 
+    # A spoiled max_tokens would mean an answer without end.
+    ground.administer("PATCH", "/admin/tenants/plain", b'{"limits": {"max_tokens": 8}}')
     asyncio.run(act())
+    ground.administer("PATCH", "/admin/tenants/plain", b'{"limits": {"max_tokens": null}}')
     finding.seen["ends"] = dict(found.most_common())
     finding.seen["first_failed"] = [repr(each[-300:]) for each in failed[:3]]
     finding.require(not found["hangs"], f"{found['hangs']} got no answer")

@@ -53,6 +53,8 @@ max_tokens = 100000
 """
 _SETTLED_SECONDS = 75.0  # a WebSocket whose peer is silent is found by its pings
 _READY_SECONDS = 60.0
+MORE = {"files": 2, "threads": 2}
+"""That a process may have when all has settled."""
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class Ground:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.adapter = adapters[0]
-        self._model = model
+        self.model = model
         self._threads = threads
         self._settings = folder / "settings.toml"
         self._settings.write_text(SETTINGS)
@@ -92,7 +94,6 @@ class Ground:
         off = administer("POST", "/admin/tenants/plain/keys", b"{}")
         self.off_key = str(off["key"])
         administer("PATCH", f"/admin/keys/{off['prefix']}", b'{"is_enabled": false}')
-        self.count = 0
 
     def __enter__(self) -> Ground:
         return self
@@ -205,9 +206,9 @@ class Ground:
         while True:
             now = self.figures()
             is_settled = all(
-                now.get(name, {}).get(figure, 1 << 30) <= before[name][figure]
+                now.get(name, {}).get(figure, 1 << 30) <= before[name][figure] + more
                 for name in before
-                for figure in ("files", "threads")
+                for figure, more in MORE.items()
             )
             if is_settled or time.monotonic() > end:
                 return now
@@ -219,7 +220,7 @@ class Ground:
 
     def _start(self, admin_key: str | None = None) -> Served:
         words = ("--config", str(self._settings), "--keys-required")
-        return Served(self.folder, self._model, self._threads, *words, admin_key=admin_key)
+        return Served(self.folder, self.model, self._threads, *words, admin_key=admin_key)
 
 
 def _figures_of(pid: int) -> dict[str, int]:

@@ -34,13 +34,8 @@ async def _streaming(ground: Ground, act: signal.Signals, pid: int) -> tuple[lis
         await asyncio.sleep(0.01)
     os.kill(pid, act)
     since = time.perf_counter()
-    ready = asyncio.create_task(asyncio.to_thread(_wait_if_alive, ground, since))
     await asyncio.gather(*clients)
-    return seen, await ready
-
-
-def _wait_if_alive(ground: Ground, since: float) -> float:
-    return ground.wait_until_back(since) if Path(f"/proc/{ground.served.pid}/exe").exists() else 0.0
+    return seen, since
 
 
 def _fill_in(finding: Finding, seen: list[Seen], wanted: str) -> None:
@@ -53,7 +48,8 @@ def _fill_in(finding: Finding, seen: list[Seen], wanted: str) -> None:
 def engine_killed(ground: Ground, finding: Finding) -> None:
     """kill -9 of the engine while 16 clients stream."""
     pid = ground.served.engine_pid()
-    seen, back = asyncio.run(_streaming(ground, signal.SIGKILL, pid))
+    seen, since = asyncio.run(_streaming(ground, signal.SIGKILL, pid))
+    back = ground.wait_until_back(since)
     finding.back_seconds.append(back)
     _fill_in(finding, seen, "error")
     finding.require(back <= _BACK_SECONDS, f"back only after {back:.1f} s")
@@ -93,7 +89,8 @@ def engine_killed_at_its_start(ground: Ground, finding: Finding) -> None:
 def engine_stopped(ground: Ground, finding: Finding) -> None:
     """SIGSTOP of the engine while 16 clients stream: it is there and does not answer."""
     pid = ground.served.engine_pid()
-    seen, back = asyncio.run(_streaming(ground, signal.SIGSTOP, pid))
+    seen, since = asyncio.run(_streaming(ground, signal.SIGSTOP, pid))
+    back = ground.wait_until_back(since)
     finding.back_seconds.append(back)
     _fill_in(finding, seen, "error")
     finding.require(back <= _HUNG_SECONDS, f"back only after {back:.1f} s")
@@ -118,7 +115,6 @@ def front_killed(ground: Ground, finding: Finding) -> None:
     ground.restart()
     finding.back_seconds.append(ground.wait_until_back(since))
     finding.require(ground.counted() == before + 1, "the program's count is another")
-    ground.count = before + 1
 
 
 def front_killed_and_started_at_once(ground: Ground, finding: Finding) -> None:
@@ -133,7 +129,7 @@ def front_killed_and_started_at_once(ground: Ground, finding: Finding) -> None:
 def port_taken(ground: Ground, finding: Finding) -> None:
     """A second server where this one listens."""
     command = [sys.executable, "-m", "realm.cli.main", "serve"]
-    command += ["--model", f"model={ground._model}", "--port", str(ground.port)]
+    command += ["--model", f"model={ground.model}", "--port", str(ground.port)]
     other = os.environ | {"REALM_HOME": str(ground.folder / "other")}
     started = time.perf_counter()
     done = subprocess.run(

@@ -180,7 +180,7 @@ def database_spoiled(ground: Ground, finding: Finding) -> None:
     ground.served.__exit__(None, None, None)
     spoiled = path.read_bytes()
     command = [sys.executable, "-m", "realm.cli.main", "serve", "--port", "0"]
-    command += ["--model", f"model={ground._model}"]
+    command += ["--model", f"model={ground.model}"]
     place = os.environ | {"REALM_HOME": str(ground.folder)}
     done = subprocess.run(
         command, check=False, env=place, capture_output=True, text=True, timeout=60.0

@@ -27,7 +27,7 @@ import fault_fuzz
 import fault_processes
 import fault_storage
 import results
-from fault_ground import Finding, Ground
+from fault_ground import MORE, Finding, Ground
 from text_table import lay_out
 
 from realm.catalog import Catalog
@@ -36,7 +36,6 @@ from realm.cli.random_adapters import write_random_adapter
 
 _RANK = 4
 _SMALL_DISK = "48m"
-_MORE_FILES, _MORE_THREADS = 2, 2
 _FRONT_BYTES = 32 << 20  # that it may have grown by
 _ENGINE_BYTES = 128 << 20  # the same; its cache fills with what was generated
 
@@ -135,10 +134,10 @@ def _compare(
         if now is None:
             finding.problems.append(f"there is no {name}")
             continue
-        more = {figure: now[figure] - value for figure, value in figures.items()}
-        finding.require(more["files"] <= _MORE_FILES, f"{name}: {more['files']} more files")
-        finding.require(more["threads"] <= _MORE_THREADS, f"{name}: {more['threads']} more threads")
-        grown = more["resident_bytes"]
+        for figure, allowed in MORE.items():
+            more = now[figure] - figures[figure]
+            finding.require(more <= allowed, f"{name}: {more} more {figure}")
+        grown = now["resident_bytes"] - figures["resident_bytes"]
         finding.require(grown <= most[name], f"{name}: {grown >> 20} MiB more memory")
 
 
