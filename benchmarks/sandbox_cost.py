@@ -2,20 +2,17 @@
 
     python benchmarks/sandbox_cost.py [--model smollm2] [--batches 1 16] [--rounds 60]
 
-Both ways take turns in one process, a short slice each, and the first of a pair changes: what else
-the machine does meets both alike. The figure is the median of the pairs' ratios, with the interval
-in which that median lies in 90 % of resampled rounds (bootstrap).
+Both ways take turns in one process (`pairs.py`).
 """
 
 from __future__ import annotations
 
-import random
-import statistics
 import sys
 from dataclasses import replace
 
 import command_line
 import results
+from pairs import in_pairs
 
 from realm.catalog import Catalog
 from realm.cli.measurement import Workload, measure_batch, measure_decode, workload_text
@@ -23,46 +20,19 @@ from realm.config import EngineConfig, ModelConfig
 from realm.runtime import RuntimeManager, TenantRuntime
 
 _PROMPT_TOKENS = 32
-_RESAMPLES = 2000
 
 
-def measure(
-    tenants: list[TenantRuntime], workload: Workload, rounds: int, first_number: int
-) -> dict[str, object]:
+def measure(tenants: list[TenantRuntime], workload: Workload, rounds: int) -> dict[str, object]:
     """The figures of one batch size."""
-    guest_rates, direct_rates, ratios = [], [], []
-    for number in range(rounds + 1):
-        rates = {}
-        for place, direct in enumerate((False, True) if number % 2 else (True, False)):
-            each = replace(workload, direct=direct)
-            prompts = first_number + number * 2 + place
-            if len(tenants) == 1:
-                speed = measure_decode(tenants[0], each, prompts)
-            else:
-                speed = measure_batch(tenants, each, prompts)
-            rates[direct] = speed.tokens_per_second
-        if number:  # the first pair warms up
-            guest_rates.append(rates[False])
-            direct_rates.append(rates[True])
-            ratios.append(rates[False] / rates[True])
-    low, high = _interval(ratios)
-    return {
-        "batch": len(tenants),
-        "rounds": rounds,
-        "guest_tokens_per_second": round(statistics.median(guest_rates), 1),
-        "direct_tokens_per_second": round(statistics.median(direct_rates), 1),
-        "ratio": round(statistics.median(ratios), 4),
-        "ratio_interval_90": [round(low, 4), round(high, 4)],
-        "ratios": [round(ratio, 4) for ratio in ratios],
-    }
 
+    def run(name: str, number: int) -> float:
+        each = replace(workload, direct=name == "direct")
+        prompts = len(tenants) * 1000 + number
+        if len(tenants) == 1:
+            return measure_decode(tenants[0], each, prompts).tokens_per_second
+        return measure_batch(tenants, each, prompts).tokens_per_second
 
-def _interval(values: list[float]) -> tuple[float, float]:
-    source = random.Random(0)
-    medians = sorted(
-        statistics.median(source.choices(values, k=len(values))) for _ in range(_RESAMPLES)
-    )
-    return medians[_RESAMPLES // 20], medians[-_RESAMPLES // 20]
+    return {"batch": len(tenants)} | in_pairs(("guest", "direct"), run, rounds)
 
 
 def main() -> int:
@@ -85,7 +55,7 @@ def main() -> int:
             tokenizer = manager.models[configuration.name].tokenizer
             text_ids = tuple(tokenizer.encode(workload_text(), add_special=False))
             workload = Workload(text_ids, _PROMPT_TOKENS, arguments.tokens, direct=False)
-            row = measure(tenants, workload, arguments.rounds, batch * 1000)
+            row = measure(tenants, workload, arguments.rounds)
             rows.append(row)
             print(
                 f"{batch:3} sequences: guest {row['guest_tokens_per_second']} tok/s, direct "
