@@ -3,8 +3,9 @@ the same texts with drafts off.
 
     python benchmarks/useless_drafts.py [--model smollm2] [--draft FILE] [--batches 1 4 16]
 
-Prompts are random tokens and what is sampled is random (temperature 100), so no draft is right
-but by chance. Both ways take turns in one process (`pairs.py`).
+Prompts are random tokens, so what follows is no text that a draft knows. Not at a high temperature:
+there the noise decides, which a draft model shares with its target, and its drafts would be right.
+Both ways take turns in one process (`pairs.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from realm.config import EngineConfig, ModelConfig
 from realm.runtime import GenerationResult, RuntimeManager, TenantRuntime
 
 _PROMPT_TOKENS = 32
-_TEMPERATURE = 100.0
+_TEMPERATURE = 1.0
 
 
 def measure(
