@@ -25,8 +25,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,200}")
 # What zipfile lets through for a damaged or hostile archive, beside its own error.
 _UNREADABLE = (
     zipfile.BadZipFile,
-    NotImplementedError,  # zipfile's own for a compression or a version that it does not know
-    RuntimeError,  # an encrypted member
+    RuntimeError,  # an encrypted member, a compression or a version that zipfile does not know
     zlib.error,
     LZMAError,
     OSError,  # bz2's damaged streams, offsets before the file's start

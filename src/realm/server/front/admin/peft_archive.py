@@ -31,7 +31,7 @@ _DAMAGED = (
     struct.error,
     EOFError,
     OSError,  # a place before the file's beginning
-    RuntimeError,  # and NotImplementedError
+    RuntimeError,  # an encrypted entry, a version that zipfile does not know
     ValueError,
     OverflowError,
     LookupError,
