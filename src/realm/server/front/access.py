@@ -70,14 +70,12 @@ def tenant_route(
     max_body_bytes: of a body; None for the server's usual limit.
     """
 
-    async def checked(request: Request) -> Response:
-        identity = identify(request, services)
-        _let_read(request, max_body_bytes)
+    def check(identity: Identity) -> None:
         if identity.tenant is None:
             raise UnauthorizedError("an admin key administers; this route wants a tenant's key")
-        return await handler(request, identity)
 
-    return MarkedRoute(path, checked, access="tenant", methods=methods, handler=handler)
+    endpoint = _checked(handler, check, services, max_body_bytes)
+    return MarkedRoute(path, endpoint, access="tenant", methods=methods, handler=handler)
 
 
 def admin_route(
@@ -90,14 +88,29 @@ def admin_route(
 ) -> MarkedRoute:
     """A route for admin keys alone, with keys off too. max_body_bytes: as in `tenant_route`."""
 
-    async def checked(request: Request) -> Response:
-        identity = identify(request, services)
-        _let_read(request, max_body_bytes)
+    def check(identity: Identity) -> None:
         if not identity.is_admin:
             raise UnauthorizedError("this route wants an admin key")
+
+    endpoint = _checked(handler, check, services, max_body_bytes)
+    return MarkedRoute(path, endpoint, access="admin", methods=methods, handler=handler)
+
+
+def _checked(
+    handler: IdentifiedHandler,
+    check: Callable[[Identity], None],
+    services: Services,
+    max_body_bytes: int | None,
+) -> OpenHandler:
+    """The handler behind its key. check: raises UnauthorizedError for another kind of key."""
+
+    async def checked(request: Request) -> Response:
+        identity = identify(request, services)
+        check(identity)
+        _let_read(request, max_body_bytes)
         return await handler(request, identity)
 
-    return MarkedRoute(path, checked, access="admin", methods=methods, handler=handler)
+    return checked
 
 
 def identify(connection: HTTPConnection, services: Services) -> Identity:
