@@ -7,16 +7,17 @@ the admin API, and asks every script once alone. Then the clients stream the sam
 again and again; each text must be what it was alone. Beside it stands what `realm bench tenants`
 decodes in process with as many sequences and adapters, and the same scripts without a server. Then
 requests of one token, through HTTP and in process in turns: their difference is what the front
-costs. Exits with 1 when an answer failed or differed.
+costs, with a client that sends bytes made before and looks for the end of the answer. Exits with 1
+when an answer failed or differed.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import http.client
 import json
 import re
+import socket
 import statistics
 import sys
 import tempfile
@@ -38,6 +39,7 @@ from realm.config.engine import EngineConfig
 from realm.runtime import RuntimeManager
 
 _EVENT = re.compile(rb"data: (\{.*?\})\n\n", re.DOTALL)
+_WHOLE = re.compile(rb"(?is).*?\r\ncontent-length: (\d+)\r\n.*?\r\n\r\n(.*)")
 _BLOCK = 20  # requests of one token that follow each other
 _PAUSE_SECONDS = 0.005  # before each: both ways find threads that have gone to sleep
 _QUESTIONS = (
@@ -68,18 +70,22 @@ class Tally:
     different: int = 0
 
 
+def request_bytes(key: str, body: bytes, connection: str) -> bytes:
+    """A chat completion as it goes over the wire. connection: "close" or "keep-alive"."""
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n"
+        f"Content-Type: application/json\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
 async def ask(port: int, script: Script, tally: Tally) -> str | None:
     """The streamed text; None when it failed."""
     started = time.perf_counter()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-            b"Content-Type: application/json\r\nAuthorization: Bearer "
-            + script.key.encode()
-            + b"\r\nContent-Length: %d\r\n\r\n" % len(script.body)
-            + script.body
-        )
+        writer.write(request_bytes(script.key, script.body, "close"))
         received = []
         last = None
         while data := await reader.read(1 << 16):
@@ -159,10 +165,10 @@ def one_token(
     stays, and in this process, in turns."""
     document = json.loads(script.body) | {"max_tokens": 1, "stream": False}
     del document["stream_options"]
-    body = json.dumps(document)
-    headers = {"Authorization": f"Bearer {script.key}", "Content-Type": "application/json"}
+    request = request_bytes(script.key, json.dumps(document).encode(), "keep-alive")
     through, inside = [], []
-    connection = http.client.HTTPConnection("127.0.0.1", served.port)
+    connection = socket.create_connection(("127.0.0.1", served.port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with RuntimeManager(EngineConfig(threads=arguments.threads)) as manager:
         tenant = manager.get_or_create_runtime_with_model("tenant", ModelConfig(path, "model"))
         manager.lora.load("own", adapter, "tenant")
@@ -170,11 +176,12 @@ def one_token(
         messages = document["messages"]
 
         def ask_through() -> None:
-            connection.request("POST", "/v1/chat/completions", body, headers)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"a request of one token: {answer.status}")
+            connection.sendall(request)
+            answer = b""
+            while (found := _WHOLE.match(answer)) is None or len(found[2]) < int(found[1]):
+                answer += connection.recv(1 << 16)
+            if not answer.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(f"a request of one token: {answer[:200]!r}")
 
         def ask_inside() -> None:
             tenant.generate(messages=messages, max_tokens=1, temperature=0.8, seed=0)

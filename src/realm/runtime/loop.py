@@ -55,7 +55,7 @@ class EngineLoop:
         self._active_limit = active_limit
         self._memory_limit = memory_limit
         self._changed = threading.Condition()
-        self._inbox: deque[tuple[Callable[[], None], Job | None]] = deque()
+        self._inbox: deque[tuple[Callable[[], object], Job | None]] = deque()
         self._closing = False
         self._queue = RequestQueue()
         self.herald = Herald()
@@ -83,7 +83,7 @@ class EngineLoop:
         """Any thread: the job's client has taken output, or a worker has done its work."""
         self._post(partial(self._resume, job), None)
 
-    def call(self, action: Callable[[], None]) -> None:
+    def call(self, action: Callable[[], object]) -> None:
         """Any thread: `action` runs on the engine thread, soon; never when the loop is closed."""
         self._post(action, None)
 
@@ -117,7 +117,7 @@ class EngineLoop:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _post(self, action: Callable[[], None], job: Job | None) -> bool:
+    def _post(self, action: Callable[[], object], job: Job | None) -> bool:
         with self._changed:
             if self._closing:
                 return False

@@ -110,7 +110,7 @@ class RuntimeManager:
 
         def forget(model: StoredModel) -> None:
             constraints.forget(model)
-            loop.call(lambda: _forget(engine, model))
+            loop.call(partial(engine.forget_model, model))
 
         # A forgotten manager must not leave a thread in native code when the interpreter ends.
         holds = [each for each in (state, self._registry) if each is not None]
@@ -153,7 +153,7 @@ class RuntimeManager:
                     del self._tenants[key]
             for record in self._records.values():
                 record.drafts.forget(draft)
-        self._parts.loop.call(partial(_forget, self._engine, draft))
+        self._parts.loop.call(partial(self._engine.forget_model, draft))
 
     def check_program(self, wasm: bytes) -> None:
         """Raises GuestError's kinds for a program that cannot run; its code goes to the cache."""
@@ -170,10 +170,10 @@ class RuntimeManager:
         """
         with self._lock:
             record = self._record(tenant_id)
-            present = self._tenants.get((tenant_id, config.name))
-            if present is not None and present.model_config == config:
-                record.last_used = time.perf_counter()
-                return present
+            record.last_used = time.perf_counter()
+        present = self.present_runtime(tenant_id, config)
+        if present is not None:
+            return present
         hosted, draft = self._load(config)
         is_new = record.model_configs.get(config.name) != config
         record.model_configs[config.name] = config
@@ -188,6 +188,11 @@ class RuntimeManager:
         if time.perf_counter() > self._next_sweep:
             self.evict_idle()
         return runtime
+
+    def present_runtime(self, tenant_id: str, config: ModelConfig) -> TenantRuntime | None:
+        """The same; None where something would have to be loaded. Never waits nor raises."""
+        present = self._tenants.get((tenant_id, config.name))
+        return present if present is not None and present.model_config == config else None
 
     def set_tenant_policy(self, tenant_id: str, policy: TenantPolicy) -> None:
         """What holds for the tenant from its next request on; it need not have a runtime yet.
@@ -370,10 +375,6 @@ _DEFAULT_POLICY = TenantPolicy()
 def _check_pool(limits: GuestLimits, host_limits: HostLimits) -> None:
     if limits.memory_bytes > host_limits.memory_bytes:
         raise ConfigError("a guest's memory_bytes exceed what the pool reserves for one")
-
-
-def _forget(engine: Engine, model: StoredModel) -> None:
-    engine.forget_model(model)
 
 
 def _set_weights(engine: Engine, records: Sequence[TenantRecord]) -> None:

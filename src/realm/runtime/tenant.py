@@ -126,6 +126,10 @@ class TenantRuntime:
         """Of each request from now on."""
         return self._tenant.policy.guest_limits or self._parts.limits
 
+    def is_compiled(self, program: str | None = None) -> bool:
+        """Whether a request that names this program, or none, begins without compiling it."""
+        return self._tenant.is_compiled(program)
+
     def generate(
         self,
         prompt: str | None = None,

@@ -72,6 +72,10 @@ class TenantRecord:
                 program = self._program
         return program
 
+    def is_compiled(self, name: str | None = None) -> bool:
+        """Whether `program` has it at hand."""
+        return self._program is not None if name is None else name in self._named
+
     def set_policy(self, policy: TenantPolicy) -> None:
         """Raises GuestError's kinds for its program; then nothing has changed."""
         with self._lock:

@@ -100,8 +100,10 @@ class AnswerWriter:
         ended: list[RunningRequest] = []
         for _ in range(len(self._news)):
             request = self._news.popleft()
+            # Set before the look, so that whoever submits it sees one of the two.
+            request.was_early = True
             if request.pending is None or request.is_told:
-                continue  # told again once it was submitted
+                continue
             piece = request.take()
             if piece is not None:
                 together.append(piece)

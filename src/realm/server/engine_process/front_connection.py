@@ -22,7 +22,7 @@ _READ_BYTES = 256 << 10
 
 class FrontConnection:
     """Serves from when it is made. tell: called with "lost" once the front has gone or is not
-    understood, and with "idle" once the service drains and nothing runs; on any thread.
+    understood, and with what the service tells; on any thread.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class FrontConnection:
                 connection, describe=words.describe, on_end=on_end, on_lost=lambda: tell("lost")
             )
 
-        self.service = Service(manager, words, make_writer, lambda: tell("idle"))
+        self.service = Service(manager, words, make_writer, tell)
         threading.Thread(target=self._read, name="realm-reader", daemon=True).start()
 
     def _read(self) -> None:

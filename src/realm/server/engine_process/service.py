@@ -1,7 +1,8 @@
 """What the messages of the front ask for, done by whoever may take the time for it.
 
-The reader's thread only looks at a message and hands it on. What may take long is done by workers,
-where one tenant has a few at most, and the changes of one tenant follow each other in order.
+The reader's thread looks at a message, and submits a generation for which all is there. What may
+take long is done by workers, where one tenant has a few at most, and the changes of one tenant
+follow each other in order.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ _EVERYONE = ""
 
 
 class Service:
-    """make_writer: given what to call when a request has ended. on_idle: called once it drains and
-    nothing runs any more, on any thread. `handle` is for one thread, the reader's.
+    """make_writer: given what to call when a request has ended. tell: called with "configured" when
+    all is there, and with "idle" once it drains and nothing runs any more; on any thread. `handle`
+    is for one thread, the reader's.
     """
 
     def __init__(
@@ -52,13 +54,13 @@ class Service:
         manager: RuntimeManager,
         words: PublicWords,
         make_writer: Callable[[Callable[[RunningRequest], None]], AnswerWriter],
-        on_idle: Callable[[], None],
+        tell: Callable[[str], None],
     ) -> None:
         self._manager = manager
         self._words = words
         self._tenancy = Tenancy(manager, words)
         self._writer = make_writer(self._ended)
-        self._on_idle = on_idle
+        self._tell = tell
         self._lock = threading.Lock()
         self._running: dict[int, RunningRequest] = {}
         self._tenant_of: dict[int, str] = {}
@@ -93,7 +95,7 @@ class Service:
         with self._lock:
             is_idle = not self._running
         if is_idle:
-            self._on_idle()
+            self._tell("idle")
 
     def cancel_all(self) -> None:
         """The front has gone: nobody wants anything any more."""
@@ -117,8 +119,12 @@ class Service:
 
     def _generate(self, call: wire.Generate) -> None:
         request = self._enter(call.number, call.tenant_id)
-        if request is not None:
-            self._submit(call.tenant_id, partial(self._start, request, call))
+        if request is None:
+            return
+        if self._tenancy.is_warm(call):
+            self._start(request, call)  # sooner done than handed to a worker
+        else:
+            self._workers.submit(call.tenant_id, partial(self._start, request, call), _nothing)
 
     def _start(self, request: RunningRequest, call: wire.Generate) -> None:
         try:
@@ -150,7 +156,8 @@ class Service:
         if not self._tenancy.is_current(tenant):
             pending.cancel()
             self._tenancy.forget_again(tenant.tenant_id)
-        self._writer.note(request)
+        if request.was_early:
+            self._writer.note(request)
 
     def _cancel(self, message: wire.Cancel) -> None:
         request = self._running.get(message.number)
@@ -192,7 +199,11 @@ class Service:
         if told.version != wire.PROTOCOL_VERSION:
             raise WireError(f"version {told.version}; this is {wire.PROTOCOL_VERSION}")
         # Its errors are for who runs the server, with the paths that they name.
-        self._change(_EVERYONE, told.number, partial(self._tenancy.configure, told), str)
+        self._change(_EVERYONE, told.number, partial(self._take_in, told), str)
+
+    def _take_in(self, told: wire.Configure) -> None:
+        self._tenancy.configure(told)
+        self._tell("configured")
 
     def _put_tenant(self, told: wire.PutTenant) -> None:
         action = partial(self._tenancy.put_tenant, told.tenant)
@@ -266,9 +277,6 @@ class Service:
             self._counts[tenant_id] = self._counts.get(tenant_id, 0) + 1
         return request
 
-    def _submit(self, tenant_id: str, action: Callable[[], None]) -> None:
-        self._workers.submit(tenant_id, action, _nothing)
-
     def _refuse(self, request: RunningRequest, error: Exception) -> None:
         self._writer.send(self._failure(request.number, error))
         self._ended(request)
@@ -283,7 +291,7 @@ class Service:
                     del self._counts[tenant_id]
             is_last = self._is_draining and not self._running
         if is_last:
-            self._on_idle()
+            self._tell("idle")
 
     def _failure(
         self,

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 
 from realm.config import ModelConfig
+from realm.config.generation import CONSTRAINTS
 from realm.errors import (
     AdapterNotFoundError,
     ConfigError,
@@ -30,7 +31,7 @@ from realm.server.definitions import Item, Model, Tenant
 from realm.server.engine_process.item_files import KINDS, ItemKey, Items, read_program
 from realm.server.engine_process.public_words import PublicWords
 from realm.server.engine_process.tenant_terms import policy_of
-from realm.server.wire.messages import Configure
+from realm.server.wire.messages import Configure, Generate
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -166,10 +167,25 @@ class Tenancy:
             self._misfits.add((model.name, str(config.draft_model_path)))
             return create(tenant.tenant_id, ModelConfig(model.path, model.name))
 
+    def is_warm(self, call: Generate) -> bool:
+        """Whether `runtime` and what follows on it only have to look things up for this call."""
+        tenant, model = self._tenants.get(call.tenant_id), self._models.get(call.model)
+        if tenant is None or model is None or not call.options.keys().isdisjoint(CONSTRAINTS):
+            return False
+        if not self._is_applied(tenant, self._items.version_of(tenant.tenant_id)):
+            return False
+        config = self._config_for(tenant, model)
+        runtime = self._manager.present_runtime(tenant.tenant_id, config)
+        program = call.program if call.program is not None else tenant.program
+        return runtime is not None and runtime.is_compiled(program)
+
+    def _is_applied(self, tenant: Tenant, version: int) -> bool:
+        applied = self._applied.get(tenant.tenant_id)
+        return applied is not None and applied[0] is tenant and applied[1] == version
+
     def _apply(self, tenant: Tenant) -> None:
         version = self._items.version_of(tenant.tenant_id)
-        applied = self._applied.get(tenant.tenant_id)
-        if applied is not None and applied[0] is tenant and applied[1] == version:
+        if self._is_applied(tenant, version):
             return
         names = self._items.usable("program", tenant.tenant_id)
         programs = {}

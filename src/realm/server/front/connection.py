@@ -13,6 +13,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from realm.server.front.gathered_writes import GatheredWrites
 from realm.server.settings import Settings
 
 
@@ -67,7 +68,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol. One connection too many is told so and closed."""
-        super().connection_made(transport)
+        super().connection_made(GatheredWrites(transport, self.loop))  # type: ignore[arg-type]
         transport.set_write_buffer_limits(0)  # whatever is not yet sent is watched
         if len(self.connections) > self.settings.max_connections:
             self._refuse(b"503 Service Unavailable", b"retry-after: 1\r\n")

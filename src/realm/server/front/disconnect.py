@@ -21,17 +21,30 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _
 
     receive: of a request whose body was read.
     """
-    running = asyncio.create_task(work)
+    # The work stays in this task: another would cost each request several turns of the loop.
+    here = asyncio.current_task()
+    assert here is not None
+    is_gone = False
+
+    def interrupt(listening: asyncio.Task[None]) -> None:
+        nonlocal is_gone
+        if not listening.cancelled():
+            is_gone = True
+            here.cancel()
+
     listening = asyncio.create_task(_until_gone(receive))
+    listening.add_done_callback(interrupt)
     try:
-        await asyncio.wait((running, listening), return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            raise ClientDisconnect
-        return running.result()
+        return await work
+    except asyncio.CancelledError:
+        if is_gone and here.cancelling() == 1:
+            raise ClientDisconnect from listening.exception()
+        raise
     finally:
+        listening.remove_done_callback(interrupt)
         listening.cancel()
-        running.cancel()
-        await asyncio.gather(running, listening, return_exceptions=True)
+        if is_gone:
+            here.uncancel()
 
 
 class EventStream(Response):

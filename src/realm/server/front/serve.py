@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import math
@@ -34,6 +35,7 @@ from realm.server.front.directory import Directory
 from realm.server.front.engine_follower import EngineFollower
 from realm.server.front.key_policy import follows_first_key, key_notice, keys_are_required
 from realm.server.front.listener import open_listener, shown_address
+from realm.server.front.log_thread import logs_in_background
 from realm.server.front.logs import configure_logging
 from realm.server.front.metrics import FrontMetrics
 from realm.server.front.metrics_routes import metrics_app
@@ -69,6 +71,7 @@ def serve(settings: Settings, models: Sequence[Model], out: TextIO) -> int:
             listeners.append(opened.enter_context(metrics))
         directory = Directory(store, models, keys_required=required, wall_clock=time.time)
         _configure_process(settings)
+        opened.enter_context(logs_in_background())
         _greet(settings, models, listeners[0], required, out)
         notice = key_notice(settings, required=required, has_keys=has_keys)
         if notice is not None:
@@ -249,8 +252,12 @@ def _make_folders(settings: Settings) -> None:
 
 def _configure_process(settings: Settings) -> None:
     """Its logs; as many open files as the connections take, or as the machine allows."""
+    gc.freeze()  # modules stay: looking through them takes tens of milliseconds
     configure_logging(settings.log_level, settings.log_format, with_content=settings.log_prompts)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # No line tells these, and each record would find them out.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.max_connections + _SPARE_FILES
     if soft < wanted:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import Literal
 
 import msgspec
 from starlette.responses import Response
 
+from realm.server.front.request_id import new_id
 from realm.server.wire.messages import Finished
 
 FinishReason = Literal["stop", "length"]
@@ -157,7 +157,7 @@ class Heading(msgspec.Struct, frozen=True):
 
 def new_heading(prefix: str, model: str, fingerprint: str) -> Heading:
     """prefix: of the id. model: as the client called it."""
-    return Heading(f"{prefix}-{secrets.token_hex(12)}", int(time.time()), model, fingerprint)
+    return Heading(f"{prefix}-{new_id()}", int(time.time()), model, fingerprint)
 
 
 def usage_of(finished: list[Finished], per_prompt: int) -> Usage:
