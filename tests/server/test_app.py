@@ -1,8 +1,11 @@
 """What stands around all routes: ids, limits of bodies, errors in one shape, metrics."""
 
+import asyncio
+import json
 import logging
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +16,7 @@ from tests.server.openai.fronts import ADMIN_KEY, HEADERS, KEY, make_services
 from realm.server.front import health, openai
 from realm.server.front.access import open_route, tenant_route
 from realm.server.front.app import app_of
+from realm.server.front.body_limit import set_body_limit
 from realm.server.front.identity import Identity
 
 BODY = {"model": "tiny", "prompt": "x"}
@@ -23,6 +27,7 @@ async def broken(request: Request) -> Response:
 
 
 async def count(request: Request, identity: Identity) -> Response:
+    set_body_limit(request, 5000)
     return Response(str(len(await request.body())))
 
 
@@ -33,16 +38,47 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def client(engine: FakeEngine) -> Iterator[TestClient]:
-    services = make_services(engine, max_body_bytes=1000)
+    services = make_services(engine, max_body_bytes=1000, max_tenant_body_bytes=2000)
     routes = [
         *health.routes(services),
         *openai.routes(services),
         open_route("/broken", broken),
-        tenant_route("/upload", count, services=services, methods=("POST",), max_body_bytes=5000),
+        tenant_route("/upload", count, services=services, methods=("POST",)),
     ]
     client = TestClient(app_of(services, routes))
     client.services = services
     yield client
+
+
+def test_bodies_of_one_tenant_have_a_limit_together(engine: FakeEngine, client: TestClient) -> None:
+    body = json.dumps(BODY | {"ignored": "x" * 850}).encode()
+    headers = HEADERS | {"content-type": "application/json"}
+    path = "/v1/completions"
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(app=client.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://a") as asking:
+            engine.gate = asyncio.Semaphore(0)
+            running = [
+                asyncio.create_task(asking.post(path, content=body, headers=headers))
+                for _ in range(2)
+            ]
+            while len(engine.generations) < 2:
+                await asyncio.sleep(0)
+            refused = await asking.post(path, content=body, headers=headers)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+            assert "2000 bytes" in refused.json()["error"]["message"]
+            upload = await asking.post("/upload", content=bytes(4000), headers=headers)
+            assert (upload.status_code, upload.text) == (200, "4000")
+            running[0].cancel()
+            for _ in range(100):
+                engine.gate.release()
+            assert (await running[1]).status_code == 200
+
+    asyncio.run(run())
+    engine.gate = None
+    for _ in range(5):  # nothing is left of those before
+        assert client.post(path, content=body, headers=headers).status_code == 200
 
 
 def test_health_and_readiness(engine: FakeEngine, client: TestClient) -> None:

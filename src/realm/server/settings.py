@@ -50,7 +50,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     address is this machine's own and no key exists. data_directory: of uploads, the engine's state
     and, without a database_url, the database.
 
-    max_body_bytes: of a JSON body. max_upload_bytes: of an adapter, program or draft.
+    max_body_bytes: of a JSON body. max_tenant_body_bytes: of all that a tenant's requests have sent
+    and that were not answered yet. max_upload_bytes: of an adapter, program or draft.
     max_tenant_upload_bytes: of all that a tenant uploads itself, together.
     max_header_bytes: of a request's line and headers. max_connections: at once.
     max_requests: generations of all tenants at once. header_seconds: until a client has sent its
@@ -74,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pipelines_directory: Path | None = None
 
     max_body_bytes: _Bytes = 8 << 20
+    max_tenant_body_bytes: _Bytes = 128 << 20
     max_upload_bytes: _Bytes = 2 << 30
     max_tenant_upload_bytes: _Bytes = 8 << 30
     max_header_bytes: _Bytes = 64 << 10

@@ -16,7 +16,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from realm.errors import UnauthorizedError
-from realm.server.front.body_limit import set_body_limit
+from realm.server.front.body_limit import count_body
 from realm.server.front.foreign_pages import is_from_foreign_page
 from realm.server.front.identity import Identity
 from realm.server.front.services import Services
@@ -63,18 +63,14 @@ def tenant_route(
     *,
     services: Services,
     methods: Sequence[str] = ("GET",),
-    max_body_bytes: int | None = None,
 ) -> MarkedRoute:
-    """A route for keys of tenants; `identity.tenant` is there. An admin key does not open it.
-
-    max_body_bytes: of a body; None for the server's usual limit.
-    """
+    """A route for keys of tenants; `identity.tenant` is there. An admin key does not open it."""
 
     def check(identity: Identity) -> None:
         if identity.tenant is None:
             raise UnauthorizedError("an admin key administers; this route wants a tenant's key")
 
-    endpoint = _checked(handler, check, services, max_body_bytes)
+    endpoint = _checked(handler, check, services)
     return MarkedRoute(path, endpoint, access="tenant", methods=methods, handler=handler)
 
 
@@ -84,15 +80,14 @@ def admin_route(
     *,
     services: Services,
     methods: Sequence[str] = ("GET",),
-    max_body_bytes: int | None = None,
 ) -> MarkedRoute:
-    """A route for admin keys alone, with keys off too. max_body_bytes: as in `tenant_route`."""
+    """A route for admin keys alone, with keys off too."""
 
     def check(identity: Identity) -> None:
         if not identity.is_admin:
             raise UnauthorizedError("this route wants an admin key")
 
-    endpoint = _checked(handler, check, services, max_body_bytes)
+    endpoint = _checked(handler, check, services)
     return MarkedRoute(path, endpoint, access="admin", methods=methods, handler=handler)
 
 
@@ -100,14 +95,14 @@ def _checked(
     handler: IdentifiedHandler,
     check: Callable[[Identity], None],
     services: Services,
-    max_body_bytes: int | None,
 ) -> OpenHandler:
     """The handler behind its key. check: raises UnauthorizedError for another kind of key."""
 
     async def checked(request: Request) -> Response:
         identity = identify(request, services)
         check(identity)
-        _let_read(request, max_body_bytes)
+        if identity.tenant is not None:
+            count_body(request, identity.tenant.tenant_id)
         return await handler(request, identity)
 
     return checked
@@ -126,8 +121,3 @@ def identify(connection: HTTPConnection, services: Services) -> Identity:
     if identity.key_prefix is None and is_from_foreign_page(connection, services.settings.host):
         raise HTTPException(403, "without a key this server is not for pages of other sites")
     return identity
-
-
-def _let_read(request: Request, max_body_bytes: int | None) -> None:
-    if max_body_bytes is not None:
-        set_body_limit(request, max_body_bytes)

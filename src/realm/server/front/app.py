@@ -46,7 +46,11 @@ def app_of(services: Services, routes: Sequence[BaseRoute]) -> Starlette:
         middleware=[
             Middleware(RequestContext, services.metrics, services.now),
             *([Middleware(TracingMiddleware, services.tracing)] if services.tracing.is_on else []),
-            Middleware(BodyLimit, services.settings.max_body_bytes),
+            Middleware(
+                BodyLimit,
+                services.settings.max_body_bytes,
+                services.settings.max_tenant_body_bytes,
+            ),
         ],
         exception_handlers={
             RealmError: _answer,

@@ -1,6 +1,6 @@
-"""How much of a request's body is read.
+"""How much of a request's body is read, and of all bodies of one tenant at once.
 
-The limit is the server's own until a route that takes uploads sets another for its request.
+The limit of one is the server's own until a route that takes uploads sets another for its request.
 """
 
 from __future__ import annotations
@@ -9,16 +9,23 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from realm.errors import RateLimitError
+
 _KEY = "realm.body_limit"
+_OWNER = "realm.body_owner"
+_WAIT_SECONDS = 1.0
 
 
 class BodyLimit:
     """An ASGI application around another. Reading more than the limit raises a 413, before any of
-    the body is read where its length was announced."""
+    the body is read where its length was announced; more than a tenant may have, a RateLimitError.
+    """
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, most_bytes: int, most_of_tenant: int) -> None:
         self._app = app
         self._most_bytes = most_bytes
+        self._most_of_tenant = most_of_tenant
+        self._of_tenants: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -28,24 +35,52 @@ class BodyLimit:
         scope[_KEY] = self._most_bytes
         announced = _content_length(scope)
         seen = 0
+        counted = 0
 
         async def limited() -> Message:
-            nonlocal seen
+            nonlocal seen, counted
             message = await receive()
             if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
+                size = len(message.get("body", b""))
+                seen += size
                 most_bytes = scope[_KEY]
                 if max(seen, announced) > most_bytes:
                     text = f"the body is longer than {most_bytes} bytes"
                     raise HTTPException(413, text)
+                if _OWNER in scope:
+                    self._count(scope[_OWNER], size)
+                    counted += size
             return message
 
-        await self._app(scope, limited, send)
+        try:
+            await self._app(scope, limited, send)
+        finally:
+            if counted:
+                self._release(scope[_OWNER], counted)
+
+    def _count(self, tenant_id: str, size: int) -> None:
+        held = self._of_tenants.get(tenant_id, 0) + size
+        if held > self._most_of_tenant:
+            text = f"the bodies of this tenant's requests have {self._most_of_tenant} bytes already"
+            raise RateLimitError(text, _WAIT_SECONDS)
+        self._of_tenants[tenant_id] = held
+
+    def _release(self, tenant_id: str, size: int) -> None:
+        self._of_tenants[tenant_id] -= size
+        if not self._of_tenants[tenant_id]:
+            del self._of_tenants[tenant_id]
 
 
 def set_body_limit(request: Request, most_bytes: int) -> None:
-    """This request's body may have so many bytes. Before it is read."""
+    """This request's body may have so many bytes, and goes to a file as it comes. Before it is
+    read."""
     request.scope[_KEY] = most_bytes
+    request.scope.pop(_OWNER, None)
+
+
+def count_body(request: Request, tenant_id: str) -> None:
+    """This request's body is held in memory for this tenant. Before it is read."""
+    request.scope[_OWNER] = tenant_id
 
 
 def _content_length(scope: Scope) -> int:
