@@ -33,7 +33,8 @@ RealmError
 │   ├── ConstraintError         a schema, regex or grammar is not usable, or leaves no token
 │   ├── ProgramNotFoundError    the tenant has no program of this name
 │   ├── FieldError              a field of a request is missing or not usable
-│   └── CancelledError          the request was cancelled
+│   ├── CancelledError          the request was cancelled
+│   └── HostError               the host itself failed on it; its log says more
 ├── GuestError                  a tenant's program failed (realm.runtime)
 │   ├── GuestCompileError       not a WASM module that can be compiled
 │   ├── GuestContractError      imports or exports that do not fit the contract
@@ -196,6 +197,10 @@ class FieldError(RequestError):
 
 class CancelledError(RequestError):
     """The request was cancelled before it ended."""
+
+
+class HostError(RequestError):
+    """The host itself failed on the request, which may be without a fault."""
 
 
 class GuestError(RealmError):

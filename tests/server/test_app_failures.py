@@ -16,6 +16,7 @@ from realm.errors import (
     RateLimitError,
     RealmError,
 )
+from realm.runtime.faults import host_fault
 from realm.server.front import failures
 from realm.server.front.failures import error_response, failure_of, without_paths
 
@@ -127,3 +128,9 @@ def test_what_the_disk_does_not_take_may_be_tried_again(kind: type[RealmError]) 
     assert (failure.status, failure.code) == (503, "store_unavailable")
     assert failure.retry_after_seconds is not None
     assert "disk is full" not in failure.message
+
+
+def test_what_the_host_itself_failed_on_is_no_fault_of_the_client() -> None:
+    failure = failure_of(host_fault(KeyError("/srv/realm/engine.db")))
+    assert (failure.status, failure.code, failure.kind) == (500, "server_error", "server_error")
+    assert "KeyError" not in failure.message

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from realm.errors import RealmError, RequestError
+from realm.errors import HostError, RealmError
 
 
-def host_fault(error: Exception) -> RequestError:
+def host_fault(error: Exception) -> HostError:
     """The error that stands for one of no class of realm.errors."""
-    return RequestError(f"a fault of the host: {type(error).__name__}: {error}")
+    return HostError(f"a fault of the host: {type(error).__name__}: {error}")
 
 
 def error_of_one(error: Exception) -> RealmError:

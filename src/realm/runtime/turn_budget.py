@@ -7,7 +7,7 @@ has been paid. Only decides; reads no clock.
 
 from __future__ import annotations
 
-_SHARE = 0.05
+_SHARE = 0.03
 _TOKEN_SECONDS = 0.0002  # several times what the default program needs for one
 _BURST_SECONDS = 0.05  # a long prompt turned into tokens
 _TRAP_SECONDS = (

@@ -128,6 +128,7 @@ _ANSWERS: Mapping[type[Exception], _Answer] = {
     errors.ProgramNotFoundError: _Answer(404, "program_not_found", parameter="realm.program"),
     errors.FieldError: _Answer(400, "invalid_value"),
     errors.CancelledError: _Answer(CLIENT_GONE, "request_cancelled"),
+    errors.HostError: _SERVER,
     errors.GuestError: _Answer(422, "program_failed"),
     errors.GuestCompileError: _BAD_PROGRAM,
     errors.GuestContractError: _BAD_PROGRAM,
