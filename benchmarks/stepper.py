@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from realm.config import CachePrecision
 from realm.kernels import PAGE_TOKENS, CachePool, Team
 from realm.model import AdapterRows, StoredModel, adapter_rows
 
@@ -17,12 +18,22 @@ WARM_UP_STEPS = 2
 class Stepper:
     """Steps of one token for each of `batch` sequences at position `context`; all give logits."""
 
-    def __init__(self, model: StoredModel, batch: int, context: int, threads: int) -> None:
+    def __init__(
+        self,
+        model: StoredModel,
+        batch: int,
+        context: int,
+        threads: int,
+        cache_precision: CachePrecision = "float16",
+    ) -> None:
         pages = context // PAGE_TOKENS + 1
         self._native = model.native
         self._layers = model.hyperparameters.layer_count
         self._team = Team(threads)
-        self._pool = CachePool(model.native, batch * pages)
+        self._pool = CachePool(model.native, batch * pages, cache_precision)
+        # What was never written is one page of zeros to the system, however much of it is read.
+        for page in range(batch * pages):
+            self._pool.copy(0, page)
         self._table = np.arange(batch * pages, dtype=np.int32).reshape(batch, pages)
         self._tokens = np.arange(100, 100 + batch, dtype=np.int32)
         self._segments = np.array([[row, context, 1] for row in range(batch)], np.int32)

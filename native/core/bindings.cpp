@@ -10,6 +10,11 @@ void refuse(const std::string& message) {
   throw nb::python_error();
 }
 
+CacheForm cache_form(const std::string& precision) {
+  require(precision == "float16" || precision == "int8", "a cache's precision is float16 or int8");
+  return precision == "int8" ? CacheForm::kInt8 : CacheForm::kFloat16;
+}
+
 }  // namespace realm
 
 NB_MODULE(_native, module) {

@@ -6,6 +6,8 @@
 
 #include <string>
 
+#include "kernels.h"
+
 namespace realm {
 
 template <class T, class... Options>
@@ -19,6 +21,9 @@ using Rows = Array<const float, nanobind::ndim<2>>;
 inline void require(bool condition, const char* message) {
   if (!condition) refuse(message);
 }
+
+// "float16" or "int8"; refuses any other.
+CacheForm cache_form(const std::string& precision);
 
 void bind_transformer(nanobind::module_& module);
 void bind_adapter(nanobind::module_& module);

@@ -101,8 +101,9 @@ auto gate(const std::string& instruction_set, int kind, const Rows& gates, const
 
 // One head: queries [n, head_dim] at positions first_position.. over keys and values [tokens, head_dim].
 auto attention(const std::string& instruction_set, const Rows& queries, const Rows& keys, const Rows& values,
-               int first_position, int window, float softcap) {
+               int first_position, int window, float softcap, const std::string& precision) {
   const KernelTable& kernels = table(instruction_set);
+  const CacheForm form = cache_form(precision);
   const int dim = static_cast<int>(queries.shape(1)), count = static_cast<int>(queries.shape(0));
   const int tokens = static_cast<int>(keys.shape(0));
   require(dim % kGroupRows == 0 && keys.shape(1) == queries.shape(1) && values.shape(1) == queries.shape(1) &&
@@ -111,15 +112,16 @@ auto attention(const std::string& instruction_set, const Rows& queries, const Ro
           "of 16");
   require(first_position >= 0 && first_position + count <= tokens, "a query has no key at its position");
   const int pages = (tokens + kPageTokens - 1) / kPageTokens;
-  const size_t plane = static_cast<size_t>(dim) * kPageTokens;
-  std::vector<uint16_t> pool(static_cast<size_t>(pages) * 2 * plane);
+  const size_t plane = plane_bytes(dim, form);
+  std::vector<uint8_t> pool(static_cast<size_t>(pages) * 2 * plane);
   std::vector<int32_t> order;
   for (int p = 0; p < pages; p++) order.push_back(pages - 1 - p);  // pages need not stand in order
   for (int t = 0; t < tokens; t++) {
-    uint16_t* page =
+    uint8_t* page =
         pool.data() + static_cast<size_t>(order[static_cast<size_t>(t / kPageTokens)]) * 2 * plane;
-    kernels.store_key(keys.data() + static_cast<ptrdiff_t>(t) * dim, dim, t % kPageTokens, page);
-    kernels.store_value(values.data() + static_cast<ptrdiff_t>(t) * dim, dim, t % kPageTokens, page + plane);
+    const ptrdiff_t row = static_cast<ptrdiff_t>(t) * dim;
+    kernels.store_key(keys.data() + row, dim, t % kPageTokens, form, page);
+    kernels.store_value(values.data() + row, dim, t % kPageTokens, form, page + plane);
   }
   float* out;
   auto result = matrix_of(static_cast<size_t>(count), static_cast<size_t>(dim), &out);
@@ -135,8 +137,9 @@ auto attention(const std::string& instruction_set, const Rows& queries, const Ro
       tile.first[q] = window > 0 ? std::max(0, tile.last[q] - window + 1) : 0;
     }
     tile.pages = order.data();
-    tile.pool = reinterpret_cast<const uint8_t*>(pool.data());
-    tile.page_bytes = 4 * plane;
+    tile.pool = pool.data();
+    tile.page_bytes = 2 * plane;
+    tile.form = form;
     tile.next = tile.pool;
     tile.head_dim = dim;
     tile.softcap = softcap;
@@ -219,7 +222,7 @@ void bind_kernels(nb::module_& module) {
   module.def("rms_norm", &rms_norm, "instruction_set"_a, "values"_a, "weight"_a, "epsilon"_a);
   module.def("gate", &gate, "instruction_set"_a, "kind"_a, "gates"_a, "ups"_a);
   module.def("attention", &attention, "instruction_set"_a, "queries"_a, "keys"_a, "values"_a,
-             "first_position"_a, "window"_a, "softcap"_a);
+             "first_position"_a, "window"_a, "softcap"_a, "precision"_a = "float16");
   module.def("sample", &sample_one, "instruction_set"_a, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a,
              "min_p"_a, "seed"_a, "position"_a, nb::kw_only(), "typical_p"_a = 1.0f,
              "penalties"_a = nb::none(), "history"_a = nb::none(), "prompt_count"_a = 0,

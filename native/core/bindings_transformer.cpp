@@ -114,7 +114,7 @@ void check_segments(const Transformer& model, const StepInput& input, const Cach
     rows += s.count;
   }
   require(rows == input.rows, "the segments have another number of rows than the step");
-  require(pool.page_bytes() == model.page_bytes(), "the pool was made for another model");
+  require(pool.page_bytes() == model.page_bytes(pool.form()), "the pool was made for another model");
 }
 
 nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
@@ -216,12 +216,13 @@ void bind_transformer(nb::module_& module) {
   nb::class_<CachePool>(module, "CachePool")
       .def(
           "__init__",
-          [](CachePool* self, const Transformer& model, int page_count) {
+          [](CachePool* self, const Transformer& model, int page_count, const std::string& precision) {
             require(page_count > 0, "a pool needs pages");
             require(!model.layers_.empty(), "the model has no layers yet");
-            new (self) CachePool(model.page_bytes(), page_count);
+            const CacheForm form = cache_form(precision);
+            new (self) CachePool(model.page_bytes(form), page_count, form);
           },
-          "model"_a, "page_count"_a)
+          "model"_a, "page_count"_a, "precision"_a = "float16")
       .def_prop_ro("page_bytes", &CachePool::page_bytes)
       .def_prop_ro("page_count", &CachePool::page_count)
       .def("release",
@@ -313,7 +314,12 @@ void bind_transformer(nb::module_& module) {
           },
           nb::rv_policy::automatic)
       .def_prop_ro("instruction_set", [](const Transformer& self) { return std::string(self.kernels_.name); })
-      .def_prop_ro("page_bytes", &Transformer::page_bytes)
+      .def(
+          "page_bytes",
+          [](const Transformer& self, const std::string& precision) {
+            return self.page_bytes(cache_form(precision));
+          },
+          "precision"_a = "float16")
       .def_prop_ro("step_bytes",
                    [](const Transformer& self) {
                      const bool tied = self.embedding_.data == self.head_.data;

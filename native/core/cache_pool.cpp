@@ -7,7 +7,8 @@
 
 namespace realm {
 
-CachePool::CachePool(size_t page_bytes, int page_count) : page_bytes_(page_bytes), page_count_(page_count) {
+CachePool::CachePool(size_t page_bytes, int page_count, CacheForm form)
+    : page_bytes_(page_bytes), page_count_(page_count), form_(form) {
   void* base = mmap(nullptr, page_bytes * static_cast<size_t>(page_count), PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) throw std::bad_alloc();

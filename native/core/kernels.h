@@ -13,6 +13,7 @@ constexpr int kPageTokens = 32;   // tokens of one cache page
 constexpr int kMaximaBlock = 64;  // values that block_maxima looks at together
 constexpr int kMaxQueries = 12;   // queries that share one pass over a page
 constexpr int kTileQueries = 64;  // queries of all heads of a tile
+constexpr int kKeyBlock = 32;     // numbers of an int8 key that share a scale
 
 // Activations as every product reads them, and which of their rows it is about; quants come in blocks of
 // eight rows.
@@ -45,9 +46,19 @@ struct Ranks {
   ptrdiff_t part_stride;
 };
 
-// Queries of one sequence, query_count for each of `heads` neighbouring key/value heads. In a page the
-// planes of a head stand together: keys as [head_dim][32 tokens], then values as [32 tokens][head_dim], half
-// floats.
+// What a cache's numbers are. In a page the planes of a head stand together: keys as [head_dim][32 tokens],
+// then values as [32 tokens][head_dim]. Behind int8 numbers stand their scales as half floats: of keys one
+// for every kKeyBlock numbers of a token, [block][32 tokens], of values one for every token.
+enum class CacheForm : int { kFloat16 = 0, kInt8 = 1 };
+
+// Of a head's keys in a page; of its values too.
+constexpr size_t plane_bytes(int head_dim, CacheForm form) {
+  const size_t numbers = static_cast<size_t>(head_dim) * kPageTokens;
+  const size_t blocks = (static_cast<size_t>(head_dim) + kKeyBlock - 1) / kKeyBlock;
+  return form == CacheForm::kInt8 ? numbers + 2 * blocks * kPageTokens : 2 * numbers;
+}
+
+// Queries of one sequence, query_count for each of `heads` neighbouring key/value heads.
 struct AttentionTile {
   const float* queries[kTileQueries];  // [heads][query_count], head_dim floats
                                        // each, already scaled
@@ -63,10 +74,8 @@ struct AttentionTile {
   const uint8_t* next;  // planes that the caller looks at next, to be fetched ahead
   int head_dim;
   float softcap;  // 0: none
+  CacheForm form;
 };
-
-// Of a head's keys in a page; of its values too.
-constexpr size_t plane_bytes(int head_dim) { return static_cast<size_t>(head_dim) * kPageTokens * 2; }
 
 // What attention over some of a query's positions gives: head_dim sums of weighted values, then the largest
 // score and the sum of weights. A total of 0: none of the positions is visible.
@@ -94,8 +103,9 @@ struct KernelTable {
   // into = both together, as if their positions had been one after the other; `from` comes later.
   void (*combine_partials)(float* into, const float* from, int head_dim);
   void (*finish_partial)(const float* partial, int head_dim, float* out);
-  void (*store_key)(const float* key, int head_dim, int slot, uint16_t* page_keys);
-  void (*store_value)(const float* value, int head_dim, int slot, uint16_t* page_values);
+  // Of the token in this slot of a page, into the plane of its head.
+  void (*store_key)(const float* key, int head_dim, int slot, CacheForm form, uint8_t* plane);
+  void (*store_value)(const float* value, int head_dim, int slot, CacheForm form, uint8_t* plane);
   void (*soft_cap)(float* values, int count, float cap);
   // The largest of every kMaximaBlock values in order; NaN never is one, -infinity stands for a block of
   // them.

@@ -26,6 +26,7 @@ inline float bfloat_to_float(uint16_t bits) {
   return value;
 }
 inline VF vf_bfloat(const uint16_t* p) { REALM_LANES(VF, bfloat_to_float(p[i])) }
+inline VF vf_int8(const int8_t* p) { REALM_LANES(VF, static_cast<float>(p[i])) }
 inline void vf_store_half(uint16_t* p, VF a) {
   for (int i = 0; i < 16; i++) p[i] = float_to_half(a.v[i]);
 }

@@ -43,8 +43,8 @@ void Step::plan_attention() {
 }
 
 size_t Step::cache_offset(int layer, int kv_head) const {
-  return static_cast<size_t>(layer) * model_.layer_cache_bytes() +
-         static_cast<size_t>(2 * kv_head) * plane_bytes(shape_.head_dim);
+  return static_cast<size_t>(layer) * model_.layer_cache_bytes(pool_.form()) +
+         static_cast<size_t>(2 * kv_head) * plane_bytes(shape_.head_dim, pool_.form());
 }
 
 void Step::prepare_head(const LayerWeights& layer, int layer_index, int r, int kv_head) const {
@@ -73,9 +73,9 @@ void Step::prepare_head(const LayerWeights& layer, int layer_index, int r, int k
   kernels_.rotate(angles, rotated, rope.interleaved, key);
   const int position = position_of(r);
   uint8_t* planes = planes_of(layer_index, r, kv_head);
-  kernels_.store_key(key, dim, position % kPageTokens, reinterpret_cast<uint16_t*>(planes));
-  kernels_.store_value(value, dim, position % kPageTokens,
-                       reinterpret_cast<uint16_t*>(planes + plane_bytes(dim)));
+  const CacheForm form = pool_.form();
+  kernels_.store_key(key, dim, position % kPageTokens, form, planes);
+  kernels_.store_value(value, dim, position % kPageTokens, form, planes + plane_bytes(dim, form));
 }
 
 uint8_t* Step::planes_of(int layer, int index, int kv_head) const {
@@ -85,7 +85,8 @@ uint8_t* Step::planes_of(int layer, int index, int kv_head) const {
 void Step::fetch_planes(int layer_index, const AttentionTask& task) const {
   for (int kv_head = task.kv_head; kv_head < task.kv_head + task.kv_heads; kv_head++) {
     const uint8_t* planes = planes_of(layer_index, task.row, kv_head);
-    for (size_t at = 0; at < plane_bytes(shape_.head_dim); at += 64) __builtin_prefetch(planes + at, 1);
+    for (size_t at = 0; at < plane_bytes(shape_.head_dim, pool_.form()); at += 64)
+      __builtin_prefetch(planes + at, 1);
   }
 }
 
@@ -99,6 +100,7 @@ AttentionTile Step::tile_of(const LayerWeights& layer, int layer_index, const At
   const AttentionTask& next = &task < &tasks_.back() ? *(&task + 1) : task;
   tile.next = pool_.page(pages_of(next.row)[0]) + cache_offset(layer_index, next.kv_head);
   tile.head_dim = dim;
+  tile.form = pool_.form();
   tile.softcap = shape_.attention_softcap;
   tile.heads = task.kv_heads;
   tile.query_count = task.count * task.heads;

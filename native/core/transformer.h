@@ -75,9 +75,9 @@ class Transformer {
   PackedMatrix embedding_, head_;
   std::vector<float> final_norm_;
 
-  size_t page_bytes() const { return layers_.size() * layer_cache_bytes(); }
-  size_t layer_cache_bytes() const {
-    return static_cast<size_t>(shape_.kv_heads) * static_cast<size_t>(shape_.head_dim) * kPageTokens * 2 * 2;
+  size_t page_bytes(CacheForm form) const { return layers_.size() * layer_cache_bytes(form); }
+  size_t layer_cache_bytes(CacheForm form) const {
+    return static_cast<size_t>(2 * shape_.kv_heads) * plane_bytes(shape_.head_dim, form);
   }
   AdapterShape adapter_shape() const {
     return {static_cast<int>(layers_.size()),  shape_.hidden, shape_.heads * shape_.head_dim,

@@ -131,7 +131,7 @@ def test_closing_frees_every_page_also_while_waiting(load_tiny: Loader, engine: 
 
 def test_a_full_cache_fails_one_sequence_and_spares_the_others(load_tiny: Loader) -> None:
     model = load_tiny()
-    engine = Engine(EngineConfig(threads=1, cache_bytes=4 * model.native.page_bytes))
+    engine = Engine(EngineConfig(threads=1, cache_bytes=4 * model.native.page_bytes()))
     small, large = engine.open(model, "a"), engine.open(model, "b")
     engine.append(small, TEXT[:20])
     engine.append(large, TEXT * 2)

@@ -15,7 +15,7 @@ GREEDY = SamplingParameters(temperature=0.0)
 
 def engine_of(model: StoredModel, pages: int, **config: object) -> Engine:
     return Engine(
-        EngineConfig(threads=2, cache_bytes=pages * model.native.page_bytes, **config)  # type: ignore[arg-type]
+        EngineConfig(threads=2, cache_bytes=pages * model.native.page_bytes(), **config)  # type: ignore[arg-type]
     )
 
 

@@ -424,7 +424,7 @@ def test_a_small_cache_of_the_draft(load_tiny: Loader) -> None:
     prompts = [TEXT[index : index + 18] for index in range(3)]
     plain = decode(engine_with(OFF), model, prompts, GREEDY, 40)
     config = SpeculativeConfig(
-        suffix=False, history_tokens=0, draft_cache_bytes=5 * model.native.page_bytes
+        suffix=False, history_tokens=0, draft_cache_bytes=5 * model.native.page_bytes()
     )
     engine = engine_with(config)
     assert decode(engine, model, prompts, GREEDY, 40, draft) == plain

@@ -54,15 +54,73 @@ def test_attention(isa: str, window: int, softcap: float, tokens: int) -> None:
     np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=2e-6)
 
 
+def as_int8(values: np.ndarray, block: int) -> np.ndarray:
+    """What an int8 cache holds of rows: a scale, a half float rounded upwards, for every `block`
+    numbers of each, the last of them perhaps for fewer."""
+    held = np.empty_like(values)
+    for begin in range(0, values.shape[1], block):
+        part = values[:, begin : begin + block]
+        wanted = np.abs(part).max(axis=1) * np.float32(1 / 127)
+        scale = wanted.astype(np.float16)
+        scale = np.where(scale < wanted, np.nextafter(scale, np.float16(np.inf)), scale)
+        scale = scale.astype(np.float32)[:, None]
+        inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+        held[:, begin : begin + block] = np.rint(part * inverse) * scale
+    return held
+
+
 @pytest.mark.parametrize("isa", RUNNING)
-def test_attention_of_one_query_does_not_depend_on_the_others(isa: str) -> None:
+@pytest.mark.parametrize("window", [0, 33])
+@pytest.mark.parametrize("dimensions", [16, 48, 64])
+@pytest.mark.parametrize("tokens", [1, 33, 130, 1100])
+def test_attention_over_int8(isa: str, window: int, dimensions: int, tokens: int) -> None:
+    rng = np.random.default_rng(tokens)
+    keys, values = (
+        (rng.standard_normal((tokens, dimensions)) * rng.lognormal(size=(tokens, 1))).astype("f4")
+        for _ in range(2)
+    )
+    keys[tokens // 2] = 0.0
+    values[tokens // 3] = 1e-12
+    count = min(tokens, 14)
+    queries = (rng.standard_normal((count, dimensions)) / 4).astype(np.float32)
+    first = tokens - count
+    actual = _native.attention(isa, queries, keys, values, first, window, 0.0, "int8")
+    scores = queries.astype(np.float64) @ as_int8(keys, 32).T
+    position, token = first + np.arange(count)[:, None], np.arange(tokens)[None]
+    visible = (token <= position) & ((window == 0) | (token > position - window))
+    weights = np.where(visible, np.exp(scores - scores.max()), 0.0)
+    expected = weights @ as_int8(values, dimensions) / weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(actual, expected, rtol=3e-5, atol=4e-6)
+
+
+@pytest.mark.parametrize("isa", RUNNING)
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e7])
+def test_what_int8_cannot_hold_is_not_hidden(isa: str, number: float) -> None:
+    rows = np.ones((40, 32), np.float32)
+    values = rows.copy()
+    values[35, 7] = number
+    seen = _native.attention(isa, rows[:3], rows, values, 37, 0, 0.0, "int8")
+    assert np.isnan(seen).all()
+    before = _native.attention(isa, rows[:3], rows, values, 30, 0, 0.0, "int8")
+    np.testing.assert_allclose(before, 1.0, rtol=1e-2)
+
+
+def test_a_precision_that_there_is_not() -> None:
+    rows = np.ones((1, 32), np.float32)
+    with pytest.raises(NativeError, match="float16 or int8"):
+        _native.attention(RUNNING[0], rows, rows, rows, 0, 0, 0.0, "int4")
+
+
+@pytest.mark.parametrize("isa", RUNNING)
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_attention_of_one_query_does_not_depend_on_the_others(isa: str, precision: str) -> None:
     rng = np.random.default_rng(11)
     keys, values = (rng.standard_normal((200, 64)).astype(np.float32) for _ in range(2))
     queries = rng.standard_normal((29, 64)).astype(np.float32)
-    together = _native.attention(isa, queries, keys, values, 150, 48, 0.0)
+    together = _native.attention(isa, queries, keys, values, 150, 48, 0.0, precision)
     for index in range(29):
         alone = _native.attention(
-            isa, queries[index : index + 1], keys, values, 150 + index, 48, 0.0
+            isa, queries[index : index + 1], keys, values, 150 + index, 48, 0.0, precision
         )
         assert alone.tobytes() == together[index : index + 1].tobytes()
 

@@ -80,7 +80,7 @@ class FakeModel:
     tensor_count = 7
     size_bytes = 1 << 40
     chat_template = "{% for m in messages %}<bos>{{ m.role }}: {{ m.content }}{% endfor %}"
-    native = SimpleNamespace(page_bytes=PAGE_BYTES)
+    native = SimpleNamespace(page_bytes=lambda precision: PAGE_BYTES)
     hyperparameters = SimpleNamespace(
         vocabulary_size=VOCABULARY, hidden_size=HIDDEN, layer_count=LAYERS, context_length=CONTEXT
     )

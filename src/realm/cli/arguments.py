@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
+from realm.config import CachePrecision, EngineConfig
 from realm.errors import ConfigError
 
 
@@ -48,6 +50,16 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="size of the thread team; 0 takes every processor",
+    )
+
+
+def add_cache_precision_argument(parser: argparse.ArgumentParser) -> None:
+    """--cache-precision."""
+    parser.add_argument(
+        "--cache-precision",
+        choices=get_args(CachePrecision),
+        default=EngineConfig().cache_precision,
+        help="of keys and values; int8 takes little more than half of the memory (float16)",
     )
 
 

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.cli import speculative_bench, tenant_bench
-from realm.cli.arguments import add_model_arguments, whole_number
+from realm.cli.arguments import (
+    add_cache_precision_argument,
+    add_model_arguments,
+    whole_number,
+)
 from realm.cli.bench_phase import (
     add_run_arguments,
     add_tokens_argument,
@@ -46,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             )
         else:
             phase.set_defaults(tokens=1, batch=1)
+        add_cache_precision_argument(phase)
         add_run_arguments(phase, prompt_tokens=prompt_tokens)
     summary = tenant_bench.SUMMARY
     tenant_bench.configure(phases.add_parser("tenants", help=summary, description=summary))
@@ -60,7 +65,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.phase == "speculative":
         return speculative_bench.execute(arguments, context)
     path = find_model_file(arguments, context)
-    engine = EngineConfig(threads=arguments.threads)
+    engine = EngineConfig(threads=arguments.threads, cache_precision=arguments.cache_precision)
     with context.open_runtime(engine) as runtime:
         speeds, bytes_per_step = _measure(runtime, path, arguments)
         peak_rss_bytes = peak_memory_bytes()  # before the probe below takes memory of its own

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from realm.cli.arguments import (
+    add_cache_precision_argument,
     add_engine_arguments,
     add_json_argument,
     add_model_arguments,
@@ -32,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     perplexity.add_argument(
         "--max-windows", type=whole_number(1), metavar="N", help="stop after this many windows"
     )
+    add_cache_precision_argument(perplexity)
     add_engine_arguments(perplexity)
     add_json_argument(perplexity)
 
@@ -51,7 +54,8 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         windows = windows[: arguments.max_windows]
         report = _Report(context, len(windows), silent=arguments.json)
         try:
-            result = measure_perplexity(model.logits, windows, report)
+            logits = partial(model.logits, cache_precision=arguments.cache_precision)
+            result = measure_perplexity(logits, windows, report)
         finally:
             report.close()
     if arguments.json:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.cli.arguments import (
+    add_cache_precision_argument,
     add_constraint_arguments,
     add_engine_arguments,
     add_json_argument,
@@ -39,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", metavar="TEXT", help="a system message (with --chat)")
     add_sampling_arguments(parser, max_tokens=256)
     add_constraint_arguments(parser)
+    add_cache_precision_argument(parser)
     add_engine_arguments(parser)
     parser.add_argument("--direct", action="store_true", help="leave the tenant's WASM program out")
     parser.add_argument("--draft", type=Path, metavar="D", help="a draft model's GGUF file")
@@ -56,7 +58,8 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.system is not None and not arguments.chat:
         parser.error("--system needs --chat")
     path = find_model_file(arguments, context)
-    with context.open_runtime(EngineConfig(threads=arguments.threads)) as runtime:
+    engine = EngineConfig(threads=arguments.threads, cache_precision=arguments.cache_precision)
+    with context.open_runtime(engine) as runtime:
         tenant = runtime.get_or_create_runtime_with_model(
             _TENANT, ModelConfig(path, draft_model_path=arguments.draft)
         )

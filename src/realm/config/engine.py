@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from realm.config.speculation import SpeculativeConfig
 from realm.errors import ConfigError
+
+CachePrecision = Literal["float16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,8 @@ class EngineConfig:
 
     threads: size of the native thread team; 0 takes every processor this process may run on.
     cache_bytes: address space for cache pages; memory is used only as pages fill.
+    cache_precision: how keys and values are held; 'int8' takes little more than half of the bytes
+        of 'float16', and other bits come out.
     adapter_bytes: memory for adapters; more may be registered than fit.
     context_length: most tokens of one session; 0 takes what the model was trained for.
     step_tokens: most rows of one forward step.
@@ -29,6 +34,7 @@ class EngineConfig:
 
     threads: int = 0
     cache_bytes: int = 2 << 30
+    cache_precision: CachePrecision = "float16"
     adapter_bytes: int = 1 << 30
     context_length: int = 0
     step_tokens: int = 512
@@ -44,6 +50,8 @@ class EngineConfig:
             raise ConfigError(f"threads must be in 0..1024, not {self.threads}")
         if self.cache_bytes <= 0:
             raise ConfigError(f"cache_bytes must be > 0, not {self.cache_bytes}")
+        if self.cache_precision not in get_args(CachePrecision):
+            raise ConfigError(f"cache_precision is float16 or int8, not {self.cache_precision!r}")
         if self.adapter_bytes < 0:
             raise ConfigError(f"adapter_bytes must be >= 0, not {self.adapter_bytes}")
         if self.context_length < 0:

@@ -81,7 +81,7 @@ class ModelDrafts:
     ) -> None:
         """Raises CapacityError when not one cache page fits."""
         model = draft.stored
-        page_count = cache_bytes // model.native.page_bytes
+        page_count = cache_bytes // model.native.page_bytes()
         if page_count < 1:
             raise CapacityError(f"{cache_bytes} bytes do not hold one cache page of the draft")
         self.seconds = 0.0

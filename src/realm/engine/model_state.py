@@ -354,7 +354,7 @@ class ModelState:
 
 def open_state(model: StoredModel, ledger: OwnerLedger, config: EngineConfig) -> ModelState:
     """A model's, without sequences. Raises CapacityError when not one cache page fits."""
-    page_bytes = model.native.page_bytes
+    page_bytes = model.native.page_bytes(config.cache_precision)
     page_count = config.cache_bytes // page_bytes
     if page_count < 1:
         raise CapacityError(
@@ -363,7 +363,7 @@ def open_state(model: StoredModel, ledger: OwnerLedger, config: EngineConfig) ->
     limit = model.hyperparameters.context_length
     cache = ModelCache(
         model.content_hash,
-        CachePool(model.native, page_count),
+        CachePool(model.native, page_count, config.cache_precision),
         min(config.context_length or limit, limit),
         keeps_prefixes=config.prefix_cache,
     )

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from realm.config import CachePrecision
 from realm.errors import (
     AdapterMismatchError,
     AdapterNotFoundError,
@@ -122,17 +123,21 @@ class StoredModel:
             raise AdapterMismatchError(f"cannot be packed: {error}") from None
 
     def logits(
-        self, token_ids: Sequence[int], adapter: str | Sequence[WeightedAdapter] | None = None
+        self,
+        token_ids: Sequence[int],
+        adapter: str | Sequence[WeightedAdapter] | None = None,
+        *,
+        cache_precision: CachePrecision = "float16",
     ) -> NDArray[np.float32]:
         """Logits after every token of one text: float32 [tokens, vocabulary].
 
         adapter: a name that every tenant may use (AdapterError when it cannot be loaded), or
-        adapters packed for this model, added in order.
+        adapters packed for this model, added in order. cache_precision: as of EngineConfig.
         Raises RequestError for ids out of the vocabulary or none, ContextLengthError for more
         tokens than the model's context. Memory: 4 bytes a logit.
         """
         if not isinstance(adapter, str):
-            return self._logits(token_ids, adapter or ())
+            return self._logits(token_ids, adapter or (), cache_precision)
         if self.adapters is None:
             raise AdapterNotFoundError(
                 f"no adapter {adapter!r}: the model has no adapters' manager"
@@ -141,16 +146,20 @@ class StoredModel:
         try:
             packed = use.ready.result()
             assert isinstance(packed, PackedAdapter)
-            return self._logits(token_ids, (WeightedAdapter(packed),))
+            return self._logits(token_ids, (WeightedAdapter(packed),), cache_precision)
         finally:
             use.release()
 
     def _logits(
-        self, token_ids: Sequence[int], adapters: Sequence[WeightedAdapter]
+        self,
+        token_ids: Sequence[int],
+        adapters: Sequence[WeightedAdapter],
+        cache_precision: CachePrecision,
     ) -> NDArray[np.float32]:
         ids = self._checked(token_ids)
         out = np.empty((len(ids), self.hyperparameters.vocabulary_size), np.float32)
-        evaluation = _Evaluator(self.native, self.threads, -(-len(ids) // PAGE_TOKENS))
+        pages = -(-len(ids) // PAGE_TOKENS)
+        evaluation = _Evaluator(self.native, self.threads, pages, cache_precision)
         row_bytes = 4 * self.hyperparameters.vocabulary_size
         step = max(1, min(_EVALUATION_ROWS, _EVALUATION_LOGIT_BYTES // row_bytes))
         with self.step_lock:
@@ -239,10 +248,16 @@ class StoredModel:
 class _Evaluator:
     """A cache of its own and a team, for one text outside of any session."""
 
-    def __init__(self, native: Transformer, threads: int, pages: int) -> None:
+    def __init__(
+        self,
+        native: Transformer,
+        threads: int,
+        pages: int,
+        cache_precision: CachePrecision = "float16",
+    ) -> None:
         self._native = native
         self._team = Team(threads)
-        self._pool = CachePool(native, pages)
+        self._pool = CachePool(native, pages, cache_precision)
         self._table = np.arange(pages, dtype=np.int32).reshape(1, pages)
 
     def step(

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from realm.config import CachePrecision
 from realm.errors import GGUFError, ModelError
 from realm.model import ModelStorage, StoredModel
 from realm.runtime.hosted_model import HostedModel
@@ -41,11 +42,18 @@ class ModelHold:
 
 
 class GuestModels:
-    """Worker threads. on_gone: called for a model that is no longer stored."""
+    """Worker threads. on_gone: called for a model that is no longer stored. cache_precision: of the
+    engine that runs them."""
 
-    def __init__(self, storage: ModelStorage, on_gone: Callable[[StoredModel], None]) -> None:
+    def __init__(
+        self,
+        storage: ModelStorage,
+        on_gone: Callable[[StoredModel], None],
+        cache_precision: CachePrecision = "float16",
+    ) -> None:
         self._storage = storage
         self._on_gone = on_gone
+        self._cache_precision = cache_precision
         self._lock = threading.Lock()
         self._descriptors: dict[StoredModel, int] = {}
 
@@ -75,7 +83,7 @@ class GuestModels:
             else:
                 with self._lock:
                     self._descriptors[stored] = descriptor
-        return HostedModel(_NAME, stored, 0.0)
+        return HostedModel(_NAME, stored, 0.0, self._cache_precision)
 
     def release(self, model: HostedModel) -> None:
         """Ends what one `store` began."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from realm.config import CachePrecision
 from realm.errors import ChatTemplateError
 from realm.model import StoredModel, TensorReader
 from realm.runtime import _guest
@@ -22,15 +23,23 @@ Message = Mapping[str, Any]
 
 
 class HostedModel:
-    """`load_seconds`: what loading took, for the timings of its requests.
+    """`load_seconds`: what loading took, for the timings of its requests. cache_precision: of the
+    engine that runs it.
 
     known_tokens: what `token_bytes` has given lately.
     """
 
-    def __init__(self, name: str, stored: StoredModel, load_seconds: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        stored: StoredModel,
+        load_seconds: float,
+        cache_precision: CachePrecision = "float16",
+    ) -> None:
         self.name = name
         self.stored = stored
         self.load_seconds = load_seconds
+        self._cache_precision = cache_precision
         self.known_tokens = _guest.TokenTable(_KNOWN_TOKENS)
 
     @property
@@ -51,7 +60,7 @@ class HostedModel:
     @property
     def page_bytes(self) -> int:
         """Bytes of one cache page."""
-        return self.stored.native.page_bytes
+        return self.stored.native.page_bytes(self._cache_precision)
 
     @cached_property
     def metadata(self) -> bytes:

@@ -79,7 +79,7 @@ class RuntimeManager:
         self._programs = CompiledPrograms(self._host_limits, program)
         self.lora = LoRAManager(self._config.adapter_bytes)
         self._storage = ModelStorage(self._config.threads, adapters=self.lora)
-        self._models = ModelShelf(self._storage)
+        self._models = ModelShelf(self._storage, self._config.cache_precision)
         self._records: dict[str, TenantRecord] = {}
         self._tenants: dict[tuple[str, str], TenantRuntime] = {}
         self._idle_seconds = idle_seconds
@@ -121,7 +121,7 @@ class RuntimeManager:
             now=time.perf_counter,
             limits=self._limits,
             state=state,
-            guest_models=GuestModels(self._storage, forget),
+            guest_models=GuestModels(self._storage, forget, self._config.cache_precision),
             workers=workers,
             tool_workers=tool_workers,
             constraints=constraints,

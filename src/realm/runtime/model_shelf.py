@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from realm.config import ModelConfig
+from realm.config import CachePrecision, ModelConfig
 from realm.errors import ConfigError
 from realm.model import DraftModel, ModelStorage, StoredModel, match_draft
 from realm.runtime.hosted_model import HostedModel
@@ -19,9 +19,10 @@ from realm.runtime.tenant_drafts import match_drafts
 class ModelShelf:
     """Any thread may use it. stored: by name, for whoever wants to look."""
 
-    def __init__(self, storage: ModelStorage) -> None:
+    def __init__(self, storage: ModelStorage, cache_precision: CachePrecision) -> None:
         self.stored: dict[str, StoredModel] = {}
         self._storage = storage
+        self._cache_precision = cache_precision
         self._lock = threading.Lock()
         self._hosted: dict[str, HostedModel] = {}
         self._drafts: dict[str, StoredModel] = {}
@@ -39,7 +40,9 @@ class ModelShelf:
             if self.stored.setdefault(config.name, stored) is not stored:
                 raise ConfigError(f"the name {config.name!r} means another model already")
             if config.name not in self._hosted:
-                self._hosted[config.name] = HostedModel(config.name, stored, seconds)
+                self._hosted[config.name] = HostedModel(
+                    config.name, stored, seconds, self._cache_precision
+                )
             return self._hosted[config.name]
 
     def load_draft(self, config: ModelConfig, target: StoredModel) -> DraftModel | None:

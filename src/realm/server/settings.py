@@ -62,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     OpenTelemetry's spans go (OTLP over HTTP); needs the extra `tracing`.
 
     limits: of tenants that have none of their own.
-    threads, cache_bytes, adapter_bytes, context_length, draft_k: of EngineConfig.
+    threads, cache_bytes, cache_precision, adapter_bytes, context_length, draft_k: of EngineConfig.
     """
 
     host: _Text = "127.0.0.1"
@@ -97,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
     cache_bytes: _Bytes = 2 << 30
+    cache_precision: Literal["float16", "int8"] = "float16"
     adapter_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)] = 1 << 30
     context_length: Annotated[int, msgspec.Meta(ge=0, le=1 << 24)] = 0
     draft_k: Annotated[int, msgspec.Meta(ge=0, le=256)] = 15

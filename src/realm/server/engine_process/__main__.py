@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = EngineConfig(
             threads=parsed.threads,
             cache_bytes=parsed.cache_bytes,
+            cache_precision=parsed.cache_precision,
             adapter_bytes=parsed.adapter_bytes,
             context_length=parsed.context_length,
             speculation=SpeculativeConfig(draft_k=parsed.draft_k),
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state", type=Path, help="the file of what outlives the process")
     parser.add_argument("--threads", type=int, default=usual.threads)
     parser.add_argument("--cache-bytes", type=int, default=usual.cache_bytes)
+    parser.add_argument("--cache-precision", default=usual.cache_precision)
     parser.add_argument("--adapter-bytes", type=int, default=usual.adapter_bytes)
     parser.add_argument("--context-length", type=int, default=usual.context_length)
     parser.add_argument("--draft-k", type=int, default=usual.speculation.draft_k)

@@ -66,6 +66,7 @@ def engine_arguments(settings: Settings) -> list[str]:
         *("--state", str(settings.data_directory / "engine.db")),
         *("--threads", str(settings.threads)),
         *("--cache-bytes", str(settings.cache_bytes)),
+        *("--cache-precision", settings.cache_precision),
         *("--adapter-bytes", str(settings.adapter_bytes)),
         *("--context-length", str(settings.context_length)),
         *("--draft-k", str(settings.draft_k)),
