@@ -15,7 +15,7 @@ from types import MappingProxyType
 from realm.engine.scheduler import StepCost
 
 _SPARE_ACCOUNTS = 256
-_DELAY_PRICE = 2.0  # of a second that prompts took from those who decode, in seconds of decoding
+_DELAY_PRICE = 2.5  # of a second that prompts took from those who decode, in seconds of decoding
 _WINDOW = 64  # steps
 _MOST_STALL = 2.0  # a step counts at most so many times as long as expected
 

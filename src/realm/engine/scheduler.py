@@ -76,7 +76,7 @@ class StepLimits:
     step_seconds: float = 0.05
     least_chunk_rows: int = 16
     least_share: float = 0.25
-    lead_tokens: float = 2560.0
+    lead_tokens: float = 3200.0
     held_share: float = 0.5
 
 
