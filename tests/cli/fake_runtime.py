@@ -104,8 +104,10 @@ class Model:
         vector = np.array([len(token_ids), token_ids[-1], pooling == "last"], np.float32)
         return vector / np.linalg.norm(vector) if normalize else vector
 
-    def logits(self, token_ids, adapter=None):
-        return np.zeros((len(token_ids), 8), dtype=np.float32)
+    def logits(self, token_ids, adapter=None, *, cache_precision="float16"):
+        logits = np.zeros((len(token_ids), 8), dtype=np.float32)
+        logits[:, -1] = cache_precision == "int8"
+        return logits
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ class FakeRuntime:
 
     def open(self, configuration, *, program=None, limits=None, host_limits=None):
         self.threads = configuration.threads
+        self.cache_precision = configuration.cache_precision
         self.program = program
         self.limits = limits
         self.host_limits = host_limits

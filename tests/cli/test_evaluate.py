@@ -32,6 +32,16 @@ def test_windows_can_be_limited(realm, model_file, tmp_path):
     assert outcome.stdout == "perplexity 8.0000 over 30 tokens\n"
 
 
+def test_the_caches_precision_is_the_models(realm, model_file, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("a" * 100, encoding="utf-8")
+    words = ["eval", "perplexity", "--model", model_file, "--file", text, "--json"]
+    plain, narrow = (realm(*words, "--cache-precision", each) for each in ("float16", "int8"))
+    assert json.loads(plain.stdout)["perplexity"] == pytest.approx(8.0)
+    assert json.loads(narrow.stdout)["perplexity"] != pytest.approx(8.0)
+    assert realm(*words, "--cache-precision", "int4").code == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe"])
 def test_file_that_cannot_be_scored_is_told(realm, model_file, tmp_path, content):
     text = tmp_path / "text.txt"

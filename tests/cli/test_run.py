@@ -8,7 +8,8 @@ import pytest
 def test_json_has_the_promised_fields(realm, runtime, model_file):
     outcome = realm(
         "run", "--model", model_file, "--prompt", "Hi", "--max-tokens", 7, "--temperature", 0,
-        "--seed", 5, "--threads", 3, "--top-k", 4, "--top-p", 0.5, "--stop", "a", "--stop", "b",
+        "--seed", 5, "--threads", 3, "--cache-precision", "int8",
+        "--top-k", 4, "--top-p", 0.5, "--stop", "a", "--stop", "b",
         "--min-p", 0.1, "--repetition-penalty", 1.1, "--presence-penalty", 0.2,
         "--frequency-penalty", 0.3, "--direct", "--json",
     )  # fmt: skip
@@ -27,6 +28,7 @@ def test_json_has_the_promised_fields(realm, runtime, model_file):
     assert (request["min_p"], request["repetition_penalty"]) == (0.1, 1.1)
     assert (request["presence_penalty"], request["frequency_penalty"]) == (0.2, 0.3)
     assert runtime.threads == 3
+    assert runtime.cache_precision == "int8"
 
 
 def test_drafts(realm, runtime, model_file):

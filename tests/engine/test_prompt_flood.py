@@ -141,7 +141,7 @@ def test_rows_that_delay_others_cost_more_than_rows_of_a_long_prompt() -> None:
     ledger = OwnerLedger(decode_cost=2.0)
     usual = COST.seconds(8 + 256, 8)
     assert ledger.prompt_price(8, 256, 8, usual, COST) == pytest.approx(2.5 * 16 * 0.4 / 8.4)
-    # Eight rows deep in a long text took as long as all others: they cost two and a half times as much.
+    # Eight rows deep in a long text took as long as all others, and cost 2.5 times as much.
     assert ledger.prompt_price(8, 8, 9, 2 * 0.0084, COST) == pytest.approx(5.0)
     assert ledger.prompt_price(8, 8, 9, 5.0, COST) == pytest.approx(
         2.5 * (2 * COST.seconds(16, 9) - 0.0084) / 0.0084 * 16 / 8
