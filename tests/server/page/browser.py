@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,6 +100,18 @@ class Browser:
         """Goes there, and waits until the page's scripts have run."""
         self.send("Page.navigate", url=address)
         self.wait_for("document.readyState === 'complete'")
+
+    def reload(self) -> None:
+        """Loads the page again, and waits until the new one's scripts have run."""
+        self.evaluate("window.isLeft = true")
+        self.send("Page.reload")
+        end = time.monotonic() + 20.0
+        while time.monotonic() < end:
+            # Between two pages there is nothing to ask.
+            with contextlib.suppress(AssertionError):
+                if self.evaluate("!window.isLeft && document.readyState === 'complete'"):
+                    return
+        raise AssertionError("the page was not loaded again")
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression in the page; a promise's when it is one."""

@@ -60,10 +60,13 @@ def visit(browser, scenario, keys_required=True, at="/"):
         browser.complaints.clear()
         browser.look(1200, 800)
         browser.open(server.address + at)
-        scenario(browser, Visit(browser, server, engine, directory))
-        browser.evaluate("sessionStorage.clear()")
-        outside = [each for each in browser.requests if not each.startswith(server.address + "/")]
-        browser.open("about:blank")
+        try:
+            scenario(browser, Visit(browser, server, engine, directory))
+        finally:
+            browser.evaluate("sessionStorage.clear()")
+            own = server.address + "/"
+            outside = [each for each in browser.requests if not each.startswith(own)]
+            browser.open("about:blank")
     assert outside == []
     unexpected = [each for each in browser.complaints if "Failed to load resource" not in each]
     assert unexpected == []
@@ -166,8 +169,8 @@ def test_the_key_stays_in_the_tab_and_can_be_forgotten(browser):
     def scenario(tab, visit):
         visit.enter_key()
         tab.wait_for("document.querySelector('#key-name').innerText === 'Key in use'")
-        tab.evaluate("location.reload()")
-        tab.wait_for("document.querySelector('#key-name')?.innerText === 'Key in use'")
+        tab.reload()
+        tab.wait_for("document.querySelector('#key-name').innerText === 'Key in use'")
         assert tab.evaluate("localStorage.length") == 0
         assert tab.evaluate("document.cookie") == ""
         assert KEY not in tab.evaluate("document.documentElement.outerHTML")
