@@ -32,7 +32,7 @@ class Stepper:
         self._team = Team(threads)
         self._pool = CachePool(model.native, batch * pages, cache_precision)
         # What was never written is one page of zeros to the system, however much of it is read.
-        for page in range(batch * pages):
+        for page in range(1, batch * pages):
             self._pool.copy(0, page)
         self._table = np.arange(batch * pages, dtype=np.int32).reshape(batch, pages)
         self._tokens = np.arange(100, 100 + batch, dtype=np.int32)

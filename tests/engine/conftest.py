@@ -1,6 +1,6 @@
 """Engines over small random models, for every instruction set of this machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.tiny_model import TinyModel
 
-from realm.config import EngineConfig
+from realm.config import EngineConfig, SamplingParameters
 from realm.engine import Engine
 from realm.kernels import INSTRUCTION_SETS, _native
 from realm.model import ModelStorage, StoredModel
@@ -54,3 +54,31 @@ def logits_of(engine: Engine, sequence: int) -> NDArray[np.float32]:
             if output.sequence == sequence:
                 assert output.logits is not None
                 return output.logits
+
+
+def run_together(
+    engine: Engine, texts: Mapping[int, list[int]], tokens: int, sampling: SamplingParameters
+) -> list[tuple[list[int], NDArray[np.float32]]]:
+    """So many tokens after each text, and the logits after them; all run at once.
+
+    texts: of open sequences, in the order of the answer. Each is closed when it has its logits.
+    """
+    sampled: dict[int, list[int]] = {number: [] for number in texts}
+    logits: dict[int, NDArray[np.float32]] = {}
+    for number, text in texts.items():
+        engine.append(number, text)
+        engine.sample(number, sampling)
+    while engine.has_work:
+        for output in engine.step():
+            assert output.error is None
+            if output.logits is not None:
+                logits[output.sequence] = output.logits
+                engine.close(output.sequence)
+                continue
+            mine = sampled[output.sequence]
+            mine += output.token_ids
+            if len(mine) < tokens:
+                engine.sample(output.sequence, sampling)
+            else:
+                engine.logits(output.sequence)
+    return [(sampled[number], logits[number]) for number in texts]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.engine.conftest import RUNNING, Loader
+from tests.engine.conftest import RUNNING, Loader, run_together
 
 from realm.config import EngineConfig, SamplingParameters
 from realm.engine import Engine
@@ -36,25 +36,8 @@ def trace(
         threads=threads, cache_bytes=1 << 30, step_tokens=chunk, prefill_chunk_tokens=chunk
     )
     engine = Engine(config)
-    numbers = [engine.open(model, f"tenant-{index % 5}") for index in range(len(prompts))]
-    sampled: dict[int, list[int]] = {number: [] for number in numbers}
-    logits: dict[int, NDArray[np.float32]] = {}
-    for number, ids in zip(numbers, prompts, strict=True):
-        engine.append(number, ids)
-        engine.sample(number, sampling)
-    while engine.has_work:
-        for output in engine.step():
-            assert output.error is None
-            if output.logits is not None:
-                logits[output.sequence] = output.logits
-                continue
-            mine = sampled[output.sequence]
-            mine += output.token_ids
-            if len(mine) < tokens:
-                engine.sample(output.sequence, sampling)
-            else:
-                engine.logits(output.sequence)
-    return [(sampled[number], logits[number]) for number in numbers]
+    texts = {engine.open(model, f"tenant-{index % 5}"): ids for index, ids in enumerate(prompts)}
+    return run_together(engine, texts, tokens, sampling)
 
 
 def assert_same(

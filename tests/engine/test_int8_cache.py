@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from tests.engine.conftest import Loader, logits_of
+from tests.engine.conftest import Loader, logits_of, run_together
 
 from realm.config import EngineConfig, SamplingParameters
 from realm.engine import Engine
@@ -32,28 +31,11 @@ def continuations(
     engine: Engine, model: StoredModel, prompts: list[list[int]], draft_k: int = 0
 ) -> list[tuple[list[int], bytes]]:
     """24 tokens of each, all together, and the bits of the logits after them."""
-    numbers = [
-        engine.open(model, f"tenant-{index % 3}", draft_k=draft_k) for index in range(len(prompts))
-    ]
-    found: dict[int, list[int]] = {number: [] for number in numbers}
-    ends: dict[int, NDArray[np.float32]] = {}
-    for number, ids in zip(numbers, prompts, strict=True):
-        engine.append(number, ids)
-        engine.sample(number, DRAWN)
-    while engine.has_work:
-        for output in engine.step():
-            assert output.error is None
-            mine = found[output.sequence]
-            mine += output.token_ids
-            if output.logits is not None:
-                ends[output.sequence] = output.logits
-            elif len(mine) < 24:
-                engine.sample(output.sequence, DRAWN)
-            else:
-                engine.logits(output.sequence)
-    for number in numbers:
-        engine.close(number)
-    return [(found[number], ends[number].tobytes()) for number in numbers]
+    texts = {
+        engine.open(model, f"tenant-{index % 3}", draft_k=draft_k): ids
+        for index, ids in enumerate(prompts)
+    }
+    return [(ids, ends.tobytes()) for ids, ends in run_together(engine, texts, 24, DRAWN)]
 
 
 @pytest.mark.parametrize("fields", MODELS, ids=lambda fields: fields["architecture"])

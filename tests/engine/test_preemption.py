@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tests.engine.conftest import Loader, logits_of
+from tests.engine.conftest import Loader, logits_of, run_together
 
 from realm.config import EngineConfig, SamplingParameters
 from realm.engine import Engine
@@ -29,29 +29,11 @@ def run(
     engine: Engine, model: StoredModel, texts: list[list[int]], tokens: int, priority: bool = False
 ) -> list[tuple[list[int], bytes]]:
     """Each text's continuation and the logits after it."""
-    numbers = [
-        engine.open(model, f"tenant-{index % 3}", index % 3 if priority else 0)
-        for index in range(len(texts))
-    ]
-    sampled: dict[int, list[int]] = {number: [] for number in numbers}
-    logits: dict[int, bytes] = {}
-    for number, text in zip(numbers, texts, strict=True):
-        engine.append(number, text)
-        engine.sample(number, DRAWN)
-    while engine.has_work:
-        for output in engine.step():
-            assert output.error is None
-            if output.logits is not None:
-                logits[output.sequence] = output.logits.tobytes()
-                engine.close(output.sequence)
-                continue
-            mine = sampled[output.sequence]
-            mine += output.token_ids
-            if len(mine) < tokens:
-                engine.sample(output.sequence, DRAWN)
-            else:
-                engine.logits(output.sequence)
-    return [(sampled[number], logits[number]) for number in numbers]
+    sequences = {
+        engine.open(model, f"tenant-{index % 3}", index % 3 if priority else 0): text
+        for index, text in enumerate(texts)
+    }
+    return [(ids, ends.tobytes()) for ids, ends in run_together(engine, sequences, tokens, DRAWN)]
 
 
 @pytest.mark.parametrize("prefix_cache", [False, True])

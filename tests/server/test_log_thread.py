@@ -18,11 +18,18 @@ class Stuck(io.StringIO):
         super().__init__()
         self.is_reached = threading.Event()
         self.released = threading.Event()
+        self.changed = threading.Condition()
 
     def write(self, text):
         self.is_reached.set()
         self.released.wait(30)
-        return super().write(text)
+        with self.changed:
+            self.changed.notify_all()
+            return super().write(text)
+
+    def until(self, text):
+        with self.changed:
+            assert self.changed.wait_for(lambda: text in self.getvalue(), 30)
 
 
 @pytest.fixture
@@ -64,8 +71,7 @@ def test_nobody_waits_for_a_stream_that_takes_nothing(stream):
         for number in range(25):
             LOGGER.info("line %d", number)
         stream.released.set()
-        while "line 9" not in stream.getvalue():
-            pass
+        stream.until("line 9")
         LOGGER.info("last")
     lines = stream.getvalue().splitlines()
     assert lines[1:11] == [f"line {number}" for number in range(10)]

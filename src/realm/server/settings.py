@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from sqlalchemy import URL
 
+from realm.config import CachePrecision
 from realm.errors import ConfigError
 from realm.server.definitions import ItemName, Limits
 
@@ -97,7 +98,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
     cache_bytes: _Bytes = 2 << 30
-    cache_precision: Literal["float16", "int8"] = "float16"
+    cache_precision: CachePrecision = "float16"
     adapter_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)] = 1 << 30
     context_length: Annotated[int, msgspec.Meta(ge=0, le=1 << 24)] = 0
     draft_k: Annotated[int, msgspec.Meta(ge=0, le=256)] = 15

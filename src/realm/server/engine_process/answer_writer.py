@@ -100,8 +100,8 @@ class AnswerWriter:
         ended: list[RunningRequest] = []
         for _ in range(len(self._news)):
             request = self._news.popleft()
-            # Set before the look, so that whoever submits it sees one of the two.
-            request.was_early = True
+            # Marked before the look: either this sees `pending`, or who sets it sees the mark.
+            request.was_looked_at = True
             if request.pending is None or request.is_told:
                 continue
             piece = request.take()

@@ -17,13 +17,13 @@ class RunningRequest:
     """pending: None until a worker has submitted it; token_texts comes with it.
 
     is_cancelled: by the reader; what it still says is dropped. is_told: whether its end went to the
-    writer. was_early: the writer looked before `pending` was there, and must be told again. The
-    writer alone takes.
+    writer. was_looked_at: by the writer, perhaps before `pending` was there: then it must be told
+    again. The writer alone takes.
     """
 
     __slots__ = (
         "_granted", "_is_starved", "_spent", "is_cancelled", "is_told", "number", "pending",
-        "token_texts", "was_early",
+        "token_texts", "was_looked_at",
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
@@ -32,7 +32,7 @@ class RunningRequest:
         self.token_texts: TokenTexts | None = None
         self.is_cancelled = False
         self.is_told = False
-        self.was_early = False
+        self.was_looked_at = False
         self._granted = PIECE_CREDIT  # the reader's to raise
         self._spent = 0  # the writer's to raise
         self._is_starved = False

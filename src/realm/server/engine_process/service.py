@@ -156,7 +156,7 @@ class Service:
         if not self._tenancy.is_current(tenant):
             pending.cancel()
             self._tenancy.forget_again(tenant.tenant_id)
-        if request.was_early:
+        if request.was_looked_at:
             self._writer.note(request)
 
     def _cancel(self, message: wire.Cancel) -> None:

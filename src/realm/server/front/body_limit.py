@@ -36,9 +36,10 @@ class BodyLimit:
         announced = _content_length(scope)
         seen = 0
         counted = 0
+        owner = ""
 
         async def limited() -> Message:
-            nonlocal seen, counted
+            nonlocal seen, counted, owner
             message = await receive()
             if message["type"] == "http.request":
                 size = len(message.get("body", b""))
@@ -48,7 +49,8 @@ class BodyLimit:
                     text = f"the body is longer than {most_bytes} bytes"
                     raise HTTPException(413, text)
                 if _OWNER in scope:
-                    self._count(scope[_OWNER], size)
+                    owner = scope[_OWNER]
+                    self._count(owner, size)
                     counted += size
             return message
 
@@ -56,7 +58,7 @@ class BodyLimit:
             await self._app(scope, limited, send)
         finally:
             if counted:
-                self._release(scope[_OWNER], counted)
+                self._release(owner, counted)
 
     def _count(self, tenant_id: str, size: int) -> None:
         held = self._of_tenants.get(tenant_id, 0) + size
