@@ -45,8 +45,10 @@ def decode_rows(
     turn: counts the steps; rows of an owner that is cut take turns.
     """
     decoding = [each for each in candidates if each.pending == 1]
+    if len(candidates) < 2 or crowding.most_loss >= 1.0:
+        return DecodeRows(decoding)
     wanted = Counter(each.owner for each in candidates)
-    if len(wanted) < 2 or crowding.most_loss >= 1.0:
+    if len(wanted) < 2:
         return DecodeRows(decoding)
     levels = _levels(candidates, wanted, weights)
     cut = {
