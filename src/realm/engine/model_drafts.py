@@ -65,9 +65,9 @@ class ModelDrafts:
     """One draft model for the sequences of one target.
 
     context_length: most tokens of a sequence. cache_bytes: of the draft's cache. clock: seconds.
-    seconds: of one step of the draft, by now; 0 before the first. is_alive: False after it failed;
-    it then drafts no more, and its sequences go on without it. is_wanted: False when no further
-    sequence will have it.
+    seconds: of one step of the draft and the work around it, by now; 0 before the first. is_alive:
+    False after it failed; it then drafts no more, and its sequences go on without it. is_wanted:
+    False when no further sequence will have it.
     """
 
     def __init__(  # noqa: PLR0917
@@ -203,6 +203,7 @@ class ModelDrafts:
 
     def _step(self, rows: Items[tuple[_Mirror, int]]) -> dict[int, tuple[int, float]]:
         """Computes the next tokens of each; by sequence the token that follows and its chance."""
+        begin = self._clock()
         model = self._draft.stored
         tokens: list[int] = []
         segments: list[tuple[int, int, int]] = []
@@ -217,7 +218,6 @@ class ModelDrafts:
                 logit_rows.append(len(tokens) - 1)
                 answered.append(own)
         draws = build_draws([AnswerRow(own) for own in answered])
-        begin = self._clock()
         with model.step_lock:
             sampled: NDArray[np.int32] = model.native.step(
                 self._cache.pool,
@@ -231,13 +231,14 @@ class ModelDrafts:
                 **draws.arguments,
                 noise_tokens=self._draft.to_target,
             )
-        if len(tokens) == len(rows):
-            seconds = self._clock() - begin
-            self.seconds += (seconds - self.seconds) * (_GAIN if self.seconds else 1.0)
-        return {
+        found = {
             own.number: (token, math.exp(draws.logprobs(row)[0].logprob) if token >= 0 else 0.0)
             for row, (own, token) in enumerate(zip(answered, sampled.tolist(), strict=True))
         }
+        if len(tokens) == len(rows):
+            seconds = self._clock() - begin
+            self.seconds += (seconds - self.seconds) * (_GAIN if self.seconds else 1.0)
+        return found
 
     def _extend(self, chain: _Chain, sampled: dict[int, tuple[int, float]], least: float) -> bool:
         """Whether the draft goes on, with the token that was drawn for it now."""
