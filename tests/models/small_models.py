@@ -195,5 +195,5 @@ class HalfCache(DynamicCache):
 def oracle_logits(model: PreTrainedModel, ids: list[int]) -> NDArray[np.float32]:
     """float32 [tokens, vocabulary]."""
     with torch.no_grad():
-        logits = model(torch.tensor([ids]), past_key_values=HalfCache()).logits[0]
+        logits = model(torch.tensor([ids]), cache=HalfCache()).logits[0]
     return logits.numpy()

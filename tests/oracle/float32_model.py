@@ -113,11 +113,11 @@ class Float32Model:
             with torch.inference_mode():
                 output = self._model(
                     torch.tensor([pending]),
-                    past_key_values=cache,
+                    cache=cache,
                     use_cache=True,
                     logits_to_keep=1,
                 )
-            cache = output.past_key_values
+            cache = output.cache
             rows.append(output.logits[0, -1].numpy())
             chosen.append(int(rows[-1].argmax()))
             pending = [chosen[-1]]
