@@ -17,8 +17,8 @@ from realm.engine.speculation.plan import DraftLimits
 
 # A block of four rows that begins costs more than one that fills up: both of its ends are measured.
 MEASURED_ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 16, 17, 20, 21, 24, 32, 48, 64)
-# Against a step of one row, until something is measured (SmolLM2 Q4_1, two threads, AVX-512; above 24
-# rows estimated).
+# Against a step of one row, until something is measured (SmolLM2 Q4_1, two threads, AVX-512;
+# 21 rows and those above 24 are estimated).
 _FIRST_SHAPE = (
     1.0, 1.13, 1.16, 1.25, 1.43, 1.43, 1.44, 1.51, 1.67, 1.75,
     1.98, 2.13, 2.36, 2.6, 2.89, 3.06, 3.36, 4.37, 6.3, 8.2,
