@@ -87,7 +87,7 @@ void write_q8(PackedMatrix& matrix, int index, const float* values, float factor
 
 bool Adapter::pack(int ggml_type, int rows, int columns, const std::vector<uint8_t>& data,
                    PackedMatrix* matrix) {
-  if (!make_matrix(ggml_type, rows, columns, data.size(), arena_, matrix)) return false;
+  if (!make_matrix(ggml_type, rows, columns, data.size(), arena_, matrix, true)) return false;
   pack_groups(ggml_type, data.data(), *matrix, 0, matrix->groups);
   return true;
 }

@@ -46,17 +46,20 @@ auto product(const std::string& instruction_set, int ggml_type, const Bytes& dat
   Arena arena;
   const PackedMatrix matrix = packed(ggml_type, data, rows, columns, arena);
   const int count = static_cast<int>(values.shape(0));
-  std::vector<ActivationBlock> blocks;
-  if (is_quantized(matrix.form)) {
-    const size_t per_tile = static_cast<size_t>(columns / kBlockColumns);
-    blocks.resize(static_cast<size_t>(count + kTileRows - 1) / kTileRows * per_tile);
-    for (int r = 0; r < count; r++)
-      kernels.quantize_row(values.data() + static_cast<ptrdiff_t>(r) * columns, columns,
-                           blocks.data() + static_cast<size_t>(r / kTileRows) * per_tile, r % kTileRows);
+  const size_t per_tile = static_cast<size_t>(columns / kBlockColumns),
+               tiles = static_cast<size_t>(count + kTileRows - 1) / kTileRows;
+  std::vector<ActivationBlock> blocks(is_quantized(matrix.form) ? tiles * per_tile : 0);
+  std::vector<WideActivationBlock> wide_blocks(matrix.form == Form::kQ16 ? tiles * per_tile : 0);
+  for (int r = 0; r < count; r++) {
+    const float* row = values.data() + static_cast<ptrdiff_t>(r) * columns;
+    const size_t at = static_cast<size_t>(r / kTileRows) * per_tile;
+    if (!blocks.empty()) kernels.quantize_row(row, columns, blocks.data() + at, r % kTileRows);
+    if (!wide_blocks.empty())
+      kernels.quantize_wide_row(row, columns, wide_blocks.data() + at, r % kTileRows);
   }
   std::vector<uint8_t> scratch(product_scratch_bytes(columns));
   std::vector<float> padded(static_cast<size_t>(count * matrix.groups * kGroupRows));
-  kernels.product(matrix, 0, matrix.groups, {values.data(), columns, blocks.data(), count}, padded.data(),
+  kernels.product(matrix, 0, matrix.groups, {values.data(), columns, {blocks.data(), wide_blocks.data()}, count}, padded.data(),
                   matrix.groups * kGroupRows, false, scratch.data());
   float* out;
   auto result = matrix_of(static_cast<size_t>(count), static_cast<size_t>(rows), &out);
@@ -212,10 +215,7 @@ void bind_kernels(nb::module_& module) {
   module.attr("PAGE_TOKENS") = kPageTokens;
   module.def("best_instruction_set", [] { return std::string(kernels_for("")->name); });
   module.def("can_run", [](const std::string& name) { return kernels_for(name.c_str()) != nullptr; });
-  module.def("can_pack", [](int ggml_type) {
-    Form form;
-    return form_of(ggml_type, &form);
-  });
+  module.def("can_pack", &can_pack);
   module.def("product", &product, "instruction_set"_a, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a,
              "values"_a);
   module.def("unpacked", &unpacked, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a);

@@ -57,7 +57,7 @@ double measure_products(const std::string& instruction_set, int threads) {
   Arena arena;
   PackedMatrix matrix;
   make_matrix(kQ4_1, kRows, kColumns, row_bytes(kQ4_1, kColumns) * kRows, arena, &matrix);
-  const std::vector<ActivationBlock> blocks(kColumns / kBlockColumns);
+  std::vector<ActivationBlock> blocks(kColumns / kBlockColumns);
   std::vector<std::vector<float>> out(static_cast<size_t>(threads), std::vector<float>(kActivations * kRows));
   Team team(threads);
   double best = 0.0;
@@ -66,7 +66,7 @@ double measure_products(const std::string& instruction_set, int threads) {
     team.run(
         [&](int thread) {
           for (int i = 0; i < kLoops; i++)
-            kernels->product(matrix, 0, matrix.groups, {nullptr, 0, blocks.data(), kActivations},
+            kernels->product(matrix, 0, matrix.groups, {nullptr, 0, {blocks.data(), nullptr}, kActivations},
                              out[static_cast<size_t>(thread)].data(), kRows, false, nullptr);
         },
         0);

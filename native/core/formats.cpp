@@ -4,7 +4,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <new>
 
 #include "block_readers.h"
@@ -91,13 +93,63 @@ void lift(const FormShape& shape, const uint8_t* from, int lane, Block& block) {
 
 size_t float_bytes(Form form) { return form == Form::kF32 ? 4 : 2; }
 
+float bfloat_to_float(uint16_t bfloat) {
+  const uint32_t bits = static_cast<uint32_t>(bfloat) << 16;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+// kBlockColumns half floats or bfloat16 into one row's part of a block of kQ16.
+void place_wide(Form source, const uint8_t* from, int lane, uint8_t* to) {
+  constexpr int kSmallestExponent = kWideWeightBits - 126;  // scales stay normal numbers
+  float values[kBlockColumns], largest = 0.0f;
+  bool finite = true;
+  for (int c = 0; c < kBlockColumns; c++) {
+    values[c] = source == Form::kF16 ? read_half(from + 2 * c) : bfloat_to_float(read_u16(from + 2 * c));
+    largest = std::max(largest, std::fabs(values[c]));
+    finite = finite && std::isfinite(values[c]);
+  }
+  int exponent = kSmallestExponent;
+  if (finite && largest > 0.0f) std::frexp(largest, &exponent);
+  exponent = std::max(exponent, kSmallestExponent);
+  // A row with a weight that is no number gives none.
+  const float scale =
+      finite ? std::ldexp(1.0f, exponent - kWideWeightBits) : std::numeric_limits<float>::quiet_NaN();
+  const float inverse = finite ? std::ldexp(1.0f, kWideWeightBits - exponent) : 0.0f;
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2 ** 23: what is behind the point falls off
+  for (int c = 0; c < kBlockColumns; c++) {
+    const int16_t quant = finite ? static_cast<int16_t>((values[c] * inverse + kRound) - kRound) : int16_t{0};
+    std::memcpy(to + 64 * (c / 2) + 4 * lane + 2 * (c % 2), &quant, 2);
+  }
+  uint32_t bits;
+  std::memcpy(&bits, &scale, 4);
+  const uint16_t top = static_cast<uint16_t>(bits >> 16);
+  std::memcpy(to + kWideScales + 2 * lane, &top, 2);
+}
+
+// The inverse of place_wide.
+void lift_wide(const uint8_t* from, int lane, float* out) {
+  const float scale = bfloat_to_float(read_u16(from + kWideScales + 2 * lane));
+  for (int c = 0; c < kBlockColumns; c++)
+    out[c] = scale * static_cast<int16_t>(read_u16(from + 64 * (c / 2) + 4 * lane + 2 * (c % 2)));
+}
+
+Form packed_form(const Source& source, int columns, bool keep_floats) {
+  const bool is_half = source.form == Form::kF16 || source.form == Form::kBF16;
+  return is_half && !keep_floats && columns % kBlockColumns == 0 ? Form::kQ16 : source.form;
+}
+
+// Of one group.
+size_t packed_bytes(Form form, int columns) {
+  if (is_float(form)) return static_cast<size_t>(columns) * kGroupRows * float_bytes(form);
+  return static_cast<size_t>(columns / kBlockColumns) *
+         (form == Form::kQ16 ? kWideBlockBytes : shape_of(form).block_bytes());
+}
+
 }  // namespace
 
-bool form_of(int ggml_type, Form* form) {
-  const Source* source = source_of(ggml_type);
-  if (source) *form = source->form;
-  return source != nullptr;
-}
+bool can_pack(int ggml_type) { return source_of(ggml_type) != nullptr; }
 
 size_t row_bytes(int ggml_type, int columns) {
   const Source* source = source_of(ggml_type);
@@ -105,18 +157,16 @@ size_t row_bytes(int ggml_type, int columns) {
   return static_cast<size_t>(columns / source->columns) * static_cast<size_t>(source->bytes);
 }
 
-bool make_matrix(int ggml_type, int rows, int columns, size_t bytes, Arena& arena, PackedMatrix* matrix) {
+bool make_matrix(int ggml_type, int rows, int columns, size_t bytes, Arena& arena, PackedMatrix* matrix,
+                 bool keep_floats) {
   const size_t stride = row_bytes(ggml_type, columns);
   if (rows <= 0 || stride == 0 || bytes / stride != static_cast<size_t>(rows) || bytes % stride != 0)
     return false;
-  form_of(ggml_type, &matrix->form);
+  matrix->form = packed_form(*source_of(ggml_type), columns, keep_floats);
   matrix->rows = rows;
   matrix->columns = columns;
   matrix->groups = (rows + kGroupRows - 1) / kGroupRows;
-  matrix->group_bytes =
-      is_quantized(matrix->form)
-          ? shape_of(matrix->form).block_bytes() * static_cast<size_t>(columns / kBlockColumns)
-          : static_cast<size_t>(columns) * kGroupRows * float_bytes(matrix->form);
+  matrix->group_bytes = packed_bytes(matrix->form, columns);
   matrix->data = arena.allocate(matrix->bytes());
   return true;
 }
@@ -128,7 +178,13 @@ void pack_groups(int ggml_type, const uint8_t* source, PackedMatrix& m, int begi
     uint8_t* to = m.data + m.group_bytes * static_cast<size_t>(g);
     const int lanes = std::min(kGroupRows, m.rows - g * kGroupRows);
     const uint8_t* rows = source + stride * static_cast<size_t>(g) * kGroupRows;
-    if (!is_quantized(m.form)) {
+    if (m.form == Form::kQ16) {
+      for (int b = 0; b < m.columns / kBlockColumns; b++, to += kWideBlockBytes)
+        for (int lane = 0; lane < lanes; lane++)
+          place_wide(from.form, rows + stride * static_cast<size_t>(lane) + 2 * kBlockColumns * static_cast<size_t>(b), lane, to);
+      continue;
+    }
+    if (is_float(m.form)) {
       const size_t width = float_bytes(m.form);
       for (int lane = 0; lane < lanes; lane++)
         for (int c = 0; c < m.columns; c++)
@@ -149,7 +205,12 @@ void pack_groups(int ggml_type, const uint8_t* source, PackedMatrix& m, int begi
 void unpack_row(const PackedMatrix& m, int row, float* out) {
   const int lane = row % kGroupRows;
   const uint8_t* group = m.group(row / kGroupRows);
-  if (!is_quantized(m.form)) {
+  if (m.form == Form::kQ16) {
+    for (int b = 0; b < m.columns / kBlockColumns; b++, group += kWideBlockBytes, out += kBlockColumns)
+      lift_wide(group, lane, out);
+    return;
+  }
+  if (is_float(m.form)) {
     for (int c = 0; c < m.columns; c++) {
       const uint8_t* p =
           group + (static_cast<size_t>(c) * kGroupRows + static_cast<size_t>(lane)) * float_bytes(m.form);
@@ -158,8 +219,7 @@ void unpack_row(const PackedMatrix& m, int row, float* out) {
       } else if (m.form == Form::kF16) {
         out[c] = read_half(p);
       } else {
-        const uint32_t bits = static_cast<uint32_t>(read_u16(p)) << 16;
-        std::memcpy(out + c, &bits, 4);
+        out[c] = bfloat_to_float(read_u16(p));
       }
     }
     return;

@@ -23,12 +23,14 @@ enum class Form : int {
   kQ5Min = 6,       // 5 bits, value = scale * q + minimum
   kQ6 = 7,          // 6 bits, value = scale * (q - 32), one scale for 16 columns
   kQ8 = 8,          // 8 bits, value = scale * (q - 128)
-  kF16 = 9,
-  kBF16 = 10,
-  kF32 = 11,
+  kQ16 = 9,         // 16 bits, value = scale * q, a power of two: F16 and BF16 of a model
+  kF16 = 10,
+  kBF16 = 11,
+  kF32 = 12,
 };
 
 inline bool is_quantized(Form form) { return static_cast<int>(form) <= static_cast<int>(Form::kQ8); }
+inline bool is_float(Form form) { return static_cast<int>(form) >= static_cast<int>(Form::kF16); }
 
 // What a quantized form's block of 16 rows and 32 columns is made of: planes of quants, then numbers for
 // every row. A plane of `width` bits is `width` vectors of 64 bytes; columns 4 j .. 4 j + 3 of row r are
@@ -61,6 +63,13 @@ constexpr FormShape kFormShapes[] = {
 };
 constexpr const FormShape& shape_of(Form form) { return kFormShapes[static_cast<int>(form)]; }
 
+// A block of kQ16: columns 2 j and 2 j + 1 of row r are int16 2 r and 2 r + 1 of vector j, then sixteen scales
+// as bfloat16. Magnitudes stay below 2^14 and those of its activations below 2^12, so that the sum of a block's
+// 32 products is an int32. What is at least an eighth of its block's largest weight is kept exactly.
+constexpr int kWideWeightBits = 14, kWideActivationLimit = 4095;
+constexpr size_t kWideScales = 2 * kGroupRows * kBlockColumns;
+constexpr size_t kWideBlockBytes = kWideScales + 2 * kGroupRows;
+
 // The sixteen weights of IQ4_NL and IQ4_XS, 128 added (`kvalues_iq4nl` in ggml-common.h).
 constexpr uint8_t kCodebook[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
 
@@ -70,6 +79,12 @@ struct alignas(64) ActivationBlock {
   float scale[kTileRows];              // value = scale * quant
   float scaled_sum[kTileRows];         // scale * sum of the quants
   int32_t negative_sum[2][kTileRows];  // minus the sum of columns 0..15 and 16..31
+};
+
+// The same as 16 bits, for kQ16.
+struct alignas(64) WideActivationBlock {
+  int16_t quants[kTileRows][kBlockColumns];
+  float scale[kTileRows];
 };
 
 struct PackedMatrix {
@@ -104,13 +119,15 @@ class Arena {
   size_t used_ = 0;
 };
 
-// The form that a GGML block type is packed into; false when the type has none.
-bool form_of(int ggml_type, Form* form);
+// Whether a GGML block type can be packed.
+bool can_pack(int ggml_type);
 // Bytes of `columns` values of a GGML block type; 0 when columns do not divide into blocks.
 size_t row_bytes(int ggml_type, int columns);
 // A matrix of this block type with memory of the arena, not filled yet. false: the type cannot run, the
-// columns do not divide into blocks, or `bytes` is not what rows and columns say.
-bool make_matrix(int ggml_type, int rows, int columns, size_t bytes, Arena& arena, PackedMatrix* matrix);
+// columns do not divide into blocks, or `bytes` is not what rows and columns say. keep_floats: F16 and BF16 stay
+// what they are, as they also do when the columns do not divide by 32.
+bool make_matrix(int ggml_type, int rows, int columns, size_t bytes, Arena& arena, PackedMatrix* matrix,
+                 bool keep_floats = false);
 // Packs groups [begin, end) of a row-major GGUF tensor.
 void pack_groups(int ggml_type, const uint8_t* source, PackedMatrix& matrix, int begin, int end);
 // One row of a packed matrix as floats.

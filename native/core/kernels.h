@@ -15,12 +15,18 @@ constexpr int kMaxQueries = 12;   // queries that share one pass over a page
 constexpr int kTileQueries = 64;  // queries of all heads of a tile
 constexpr int kKeyBlock = 32;     // numbers of an int8 key that share a scale
 
-// Activations as every product reads them, and which of their rows it is about; quants come in blocks of
-// eight rows.
+// Rows of activations as integers, in blocks of eight rows: [row / 8][columns / 32]. nullptr: no product reads
+// them.
+struct QuantizedRows {
+  ActivationBlock* blocks;
+  WideActivationBlock* wide_blocks;
+};
+
+// Activations as every product reads them, and which of their rows it is about.
 struct Activations {
   const float* values;  // [row][value_stride]
   ptrdiff_t value_stride;
-  const ActivationBlock* blocks;  // [row / 8][columns / 32]
+  QuantizedRows quantized;
   int rows;                       // rows first .. first + rows - 1
   int first = 0;
   int end() const { return first + rows; }
@@ -95,6 +101,7 @@ struct KernelTable {
   void (*expand)(const RankMatrix& b, int begin, int end, const Ranks& x, int first, int rows, float* out,
                  ptrdiff_t out_stride);
   void (*quantize_row)(const float* values, int columns, ActivationBlock* blocks, int lane);
+  void (*quantize_wide_row)(const float* values, int columns, WideActivationBlock* blocks, int lane);
   void (*rms_norm)(const float* values, const float* weight, int columns, float epsilon, float* out);
   void (*rotate)(const float* angles, int dimensions, bool interleaved, float* head);
   void (*add)(float* to, const float* from, int count);

@@ -94,6 +94,11 @@ inline void store_int8(int8_t* p, VF x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
+inline void store_int16(int16_t* p, VF x) {
+  _mm256_storeu_si256(
+      reinterpret_cast<__m256i*>(p),
+      _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)), 0xD8));
+}
 inline VB vb_load(const uint8_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
@@ -120,18 +125,30 @@ inline VB vb_lookup(const uint8_t* table, VB index) {
 inline __m256i pair_sums(__m256i w, __m256i x) {
   return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
 }
-// maddubs saturates at 16 bits: weights of 8 bits go through it as their low seven bits and their top bit.
+// maddubs saturates at 16 bits: weights of 8 bits go through it as magnitudes, less their zero of 128, and their
+// signs go to the activations, which never are -128.
+constexpr bool kWideDotsAreSigned = true;
 template <bool kWide>
 inline __m256i dot256(__m256i acc, __m256i w, __m256i x) {
   if constexpr (!kWide) return _mm256_add_epi32(acc, pair_sums(w, x));
-  const __m256i low = _mm256_and_si256(w, _mm256_set1_epi8(127));
-  const __m256i top = _mm256_and_si256(w, _mm256_set1_epi8(static_cast<char>(128)));
-  return _mm256_add_epi32(acc, _mm256_add_epi32(pair_sums(low, x), pair_sums(top, x)));
+  const __m256i value = _mm256_xor_si256(w, _mm256_set1_epi8(static_cast<char>(128)));
+  return _mm256_add_epi32(acc, pair_sums(_mm256_abs_epi8(value), _mm256_sign_epi8(x, value)));
 }
+// In int16, which the caller knows to hold it.
+inline VB vb_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 struct Quad {
   __m256i v;
 };
-inline Quad quad_of(const int8_t* x) {
+inline VB dot_short(VB acc, VB w, Quad x) {
+  return {_mm256_add_epi16(acc.a, _mm256_maddubs_epi16(w.a, x.v)),
+          _mm256_add_epi16(acc.b, _mm256_maddubs_epi16(w.b, x.v))};
+}
+inline VI add_shorts(VI acc, VB shorts) {
+  const __m256i one = _mm256_set1_epi16(1);
+  return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(shorts.a, one)),
+          _mm256_add_epi32(acc.b, _mm256_madd_epi16(shorts.b, one))};
+}
+inline Quad quad_of(const void* x) {
   int32_t packed;
   std::memcpy(&packed, x, 4);
   return {_mm256_set1_epi32(packed)};
@@ -139,6 +156,10 @@ inline Quad quad_of(const int8_t* x) {
 template <bool kWide>
 inline VI dot(VI acc, VB w, Quad x) {
   return {dot256<kWide>(acc.a, w.a, x.v), dot256<kWide>(acc.b, w.b, x.v)};
+}
+inline VI dot_pairs(VI acc, VB w, Quad x) {
+  return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(w.a, x.v)),
+          _mm256_add_epi32(acc.b, _mm256_madd_epi16(w.b, x.v))};
 }
 
 inline float vf_sum(VF x) { return sum_of_eight(_mm256_add_ps(x.a, x.b)); }

@@ -70,6 +70,9 @@ inline void store_int8(int8_t* p,
                        VF a) {  // a already rounded and within -127..127
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }
+inline void store_int16(int16_t* p, VF a) {  // a already rounded
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a.v)));
+}
 inline VB vb_load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 inline void vb_store(uint8_t* p, VB a) { _mm512_storeu_si512(p, a.v); }
 inline VB operator|(VB a, VB b) { return {_mm512_or_si512(a.v, b.v)}; }
@@ -87,20 +90,23 @@ inline VB vb_lookup(const uint8_t* table, VB index) {
   const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), index.v)};
 }
-// Four activations, the same in every lane.
+// Four bytes of activations, the same in every lane.
 struct Quad {
   __m512i v;
 };
-inline Quad quad_of(const int8_t* x) {
+inline Quad quad_of(const void* x) {
   int32_t packed;
   std::memcpy(&packed, x, 4);
   return {_mm512_set1_epi32(packed)};
 }
 // acc[lane] += sum over c of w[4 lane + c] * x[c]
+constexpr bool kWideDotsAreSigned = false;
 template <bool kWide>
 inline VI dot(VI acc, VB w, Quad x) {
   return {_mm512_dpbusd_epi32(acc.v, w.v, x.v)};
 }
+// acc[lane] += sum over c of w[2 lane + c] * x[c], all of sixteen bits
+inline VI dot_pairs(VI acc, VB w, Quad x) { return {_mm512_dpwssd_epi32(acc.v, w.v, x.v)}; }
 
 inline float vf_sum(VF a) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));

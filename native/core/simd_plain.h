@@ -61,6 +61,9 @@ inline VF vf_high_nibbles(const uint8_t* p) { REALM_LANES(VF, static_cast<float>
 inline void store_int8(int8_t* p, VF a) {
   for (int i = 0; i < 16; i++) p[i] = static_cast<int8_t>(a.v[i]);
 }
+inline void store_int16(int16_t* p, VF a) {
+  for (int i = 0; i < 16; i++) p[i] = static_cast<int16_t>(a.v[i]);
+}
 inline VB vb_load(const uint8_t* p) {
   VB r;
   std::memcpy(r.v, p, 64);
@@ -90,13 +93,23 @@ inline VB vb_lookup(const uint8_t* table, VB index) {
   return r;
 }
 struct Quad {
-  const int8_t* x;
+  const void* x;
 };
-inline Quad quad_of(const int8_t* x) { return {x}; }
+inline Quad quad_of(const void* x) { return {x}; }
+constexpr bool kWideDotsAreSigned = false;
 template <bool kWide>
 inline VI dot(VI acc, VB w, Quad quad) {
+  const int8_t* x = static_cast<const int8_t*>(quad.x);
   for (int i = 0; i < 16; i++)
-    for (int c = 0; c < 4; c++) acc.v[i] += static_cast<int32_t>(w.v[4 * i + c]) * quad.x[c];
+    for (int c = 0; c < 4; c++) acc.v[i] += static_cast<int32_t>(w.v[4 * i + c]) * x[c];
+  return acc;
+}
+inline VI dot_pairs(VI acc, VB w, Quad quad) {
+  const int16_t* x = static_cast<const int16_t*>(quad.x);
+  int16_t pairs[32];
+  std::memcpy(pairs, w.v, 64);
+  for (int i = 0; i < 16; i++)
+    for (int c = 0; c < 2; c++) acc.v[i] += static_cast<int32_t>(pairs[2 * i + c]) * x[c];
   return acc;
 }
 #undef REALM_LANES

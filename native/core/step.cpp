@@ -9,7 +9,6 @@ namespace realm {
 Step::Step(Transformer& model, const StepInput& input, CachePool& pool, Team& team)
     : model_(model), shape_(model.shape_), kernels_(model.kernels_), input_(input), pool_(pool), team_(team) {
   const size_t rows = static_cast<size_t>(input.rows), outputs = input.logit_rows.size();
-  const size_t tiles = (rows + kTileRows - 1) / kTileRows;
   hidden_ = static_cast<size_t>(shape_.hidden);
   attended_columns_ = static_cast<size_t>(shape_.heads * shape_.head_dim);
   qkv_columns_ = attended_columns_ + 2 * static_cast<size_t>(shape_.kv_heads * shape_.head_dim);
@@ -20,14 +19,13 @@ Step::Step(Transformer& model, const StepInput& input, CachePool& pool, Team& te
   qkv_ = model.qkv_.reserve(rows * qkv_columns_);
   attended_ = model.attended_.reserve(rows * attended_columns_);
   ffn_ = model.ffn_.reserve(rows * ffn_columns_);
-  normed_blocks_ = model.normed_blocks_.reserve(tiles * hidden_ / kBlockColumns);
-  attended_blocks_ = model.attended_blocks_.reserve(tiles * attended_columns_ / kBlockColumns);
-  ffn_blocks_ = model.ffn_blocks_.reserve(tiles * ffn_columns_ / kBlockColumns);
+  normed_quants_ = reserve_quantized(model.normed_quants_, rows, hidden_);
+  attended_quants_ = reserve_quantized(model.attended_quants_, rows, attended_columns_);
+  ffn_quants_ = reserve_quantized(model.ffn_quants_, rows, ffn_columns_);
   if (outputs > 0) {
     model.logits_.reserve(outputs * static_cast<size_t>(model.logit_stride()));
     output_normed_ = model.output_normed_.reserve(outputs * hidden_);
-    output_blocks_ =
-        model.output_blocks_.reserve((outputs + kTileRows - 1) / kTileRows * hidden_ / kBlockColumns);
+    output_quants_ = reserve_quantized(model.output_quants_, outputs, hidden_);
   }
   for (const Rope& rope : model.ropes_) angle_columns_ += angle_count(rope);
   angles_ = model.angles_.reserve(rows * angle_columns_ + 1);
@@ -40,6 +38,14 @@ Step::Step(Transformer& model, const StepInput& input, CachePool& pool, Team& te
   model.sampler_scratch_.resize(static_cast<size_t>(team.size()));
   plan_attention();
   plan_adapters();
+}
+
+QuantizedRows Step::reserve_quantized(Transformer::QuantizedBuffer& buffer, size_t rows,
+                                      size_t columns) const {
+  const size_t blocks = (rows + kTileRows - 1) / kTileRows * columns / kBlockColumns;
+  const bool bytes = model_.has_bytes_ || !input_.adapters.empty();
+  return {bytes ? buffer.blocks.reserve(blocks) : nullptr,
+          model_.has_wide_ ? buffer.wide_blocks.reserve(blocks) : nullptr};
 }
 
 void Step::work(int thread) {
@@ -115,7 +121,7 @@ void Step::norm_rows(const std::vector<float>& weight, const std::vector<float>*
     float *x = row(x_, r, hidden_), *out = row(normed_, r, hidden_);
     if (post && has_branch(*post)) add_branch(*post, r);
     kernels_.rms_norm(x, weight.data(), static_cast<int>(hidden_), shape_.epsilon, out);
-    quantize(out, hidden_, normed_blocks_, r);
+    quantize(out, 0, hidden_, hidden_, normed_quants_, r);
   }
 }
 
@@ -131,17 +137,12 @@ void Step::gate_columns(const LayerWeights& layer, int index, int begin, int end
   const AdapterPlace place = place_of(index, AdapterInput::kFfnInput);
   expand(place, slab, first, last, gates, kGateColumns);
   expand(place, slab, ffn + first, ffn + last, ups - ffn, kGateColumns);
-  const size_t per_tile = ffn_columns_ / kBlockColumns;
-  const bool quantized = is_quantized(layer.down.form), adapted = !adapter_runs_.empty();
+  const bool needs_values = is_float(layer.down.form) || !adapter_runs_.empty();
   for (int r = slab.first; r < slab.first + slab.rows; r++) {
     const ptrdiff_t at = first + static_cast<ptrdiff_t>(r) * kGateColumns;
-    float* out = quantized && !adapted ? gates + at : row(ffn_, r, ffn_columns_) + first;
+    float* out = needs_values ? row(ffn_, r, ffn_columns_) + first : gates + at;
     kernels_.gate(shape_.gate, gates + at, ups + at, last - first, out);
-    if (quantized || adapted)
-      kernels_.quantize_row(
-          out, last - first,
-          ffn_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + static_cast<size_t>(begin),
-          r % kTileRows);
+    quantize(out, static_cast<size_t>(first), static_cast<size_t>(last - first), ffn_columns_, ffn_quants_, r);
   }
 }
 
@@ -153,12 +154,12 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
   team_.for_range(range + 0, thread, rows,
                   [&](int begin, int end) { norm_rows(layer.attention_norm, before, begin, end); });
   team_.barrier();
-  const Activations normed = activations(normed_, normed_blocks_, hidden_, rows);
+  const Activations normed = activations(normed_, normed_quants_, hidden_, rows);
   shrink(place_of(index, AdapterInput::kAttentionInput), normed, range + 10, thread);
   project_stacked(layer.qkv, index, range + 1, thread, normed);
   team_.barrier();
   run_attention(layer, index, range + 2, thread);
-  const Activations attended = activations(attended_, attended_blocks_, attended_columns_, rows);
+  const Activations attended = activations(attended_, attended_quants_, attended_columns_, rows);
   const AdapterPlace output = place_of(index, AdapterInput::kAttentionOutput);
   shrink(output, attended, range + 11, thread);
   project(layer.output, range + 6, thread, attended, branch ? branch_ : x_, hidden_, !branch, output);
@@ -176,7 +177,7 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
             });
   team_.barrier();
   const bool ffn_branch = has_branch(layer.post_ffn_norm);
-  const Activations gated = activations(ffn_, ffn_blocks_, ffn_columns_, rows);
+  const Activations gated = activations(ffn_, ffn_quants_, ffn_columns_, rows);
   const AdapterPlace down = place_of(index, AdapterInput::kFfnOutput);
   shrink(down, gated, range + 13, thread);
   project(layer.down, range + 9, thread, gated, ffn_branch ? branch_ : x_, hidden_, !ffn_branch, down);
@@ -218,13 +219,13 @@ void Step::run_head(int range, int thread) const {
       float* normed = row(output_normed_, o, hidden_);
       kernels_.rms_norm(row(x_, input_.logit_rows[static_cast<size_t>(o)], hidden_),
                         model_.final_norm_.data(), static_cast<int>(hidden_), shape_.epsilon, normed);
-      quantize(normed, hidden_, output_blocks_, o);
+      quantize(normed, 0, hidden_, hidden_, output_quants_, o);
     }
   });
   team_.barrier();
   const size_t stride = static_cast<size_t>(model_.logit_stride());
   float* logits = model_.logits_.data();
-  const Activations outputs_normed = activations(output_normed_, output_blocks_, hidden_, outputs);
+  const Activations outputs_normed = activations(output_normed_, output_quants_, hidden_, outputs);
   const AdapterPlace head{output_runs_, 0, AdapterInput::kHead};
   shrink(head, outputs_normed, range + 3, thread);
   project(model_.head_, range + 1, thread, outputs_normed, logits, stride, false, head);

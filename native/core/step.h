@@ -34,14 +34,19 @@ class Step {
   uint8_t* scratch(int thread) const {
     return model_.thread_scratch_.data() + scratch_bytes_ * static_cast<size_t>(thread);
   }
-  void quantize(const float* values, size_t columns, ActivationBlock* blocks, int index) const {
-    const size_t per_tile = columns / kBlockColumns;
-    kernels_.quantize_row(values, static_cast<int>(columns),
-                          blocks + static_cast<size_t>(index / kTileRows) * per_tile, index % kTileRows);
+  // values: `count` columns from the first-th of row `index`, of `columns` in all.
+  void quantize(const float* values, size_t first, size_t count, size_t columns, const QuantizedRows& to,
+                int index) const {
+    const size_t at = (static_cast<size_t>(index / kTileRows) * columns + first) / kBlockColumns;
+    const int lane = index % kTileRows;
+    if (to.blocks) kernels_.quantize_row(values, static_cast<int>(count), to.blocks + at, lane);
+    if (to.wide_blocks)
+      kernels_.quantize_wide_row(values, static_cast<int>(count), to.wide_blocks + at, lane);
   }
-  Activations activations(const float* values, const ActivationBlock* blocks, size_t columns,
+  QuantizedRows reserve_quantized(Transformer::QuantizedBuffer& buffer, size_t rows, size_t columns) const;
+  Activations activations(const float* values, const QuantizedRows& quantized, size_t columns,
                           int rows) const {
-    return {values, static_cast<ptrdiff_t>(columns), blocks, rows};
+    return {values, static_cast<ptrdiff_t>(columns), quantized, rows};
   }
 
   // Tiles of attention: few enough queries to stay in registers, one key/value head each.
@@ -105,7 +110,7 @@ class Step {
     });
   }
   static Activations rows_of(const Activations& x, int first, int rows) {
-    return {x.values, x.value_stride, x.blocks, rows, first};
+    return {x.values, x.value_stride, x.quantized, rows, first};
   }
 
   // Groups of a matrix that one thread takes at a time: many rows share what two groups have in common.
@@ -170,7 +175,7 @@ class Step {
   Team& team_;
   size_t hidden_, attended_columns_, qkv_columns_, ffn_columns_, angle_columns_ = 0, scratch_bytes_;
   float *x_, *normed_, *branch_, *qkv_, *attended_, *ffn_, *output_normed_ = nullptr, *angles_;
-  ActivationBlock *normed_blocks_, *attended_blocks_, *ffn_blocks_, *output_blocks_ = nullptr;
+  QuantizedRows normed_quants_, attended_quants_, ffn_quants_, output_quants_{};
   std::vector<AttentionTask> tasks_;
   std::vector<int> row_segment_, segment_first_;
   bool single_rows_ = true, tasks_are_whole_ = true;

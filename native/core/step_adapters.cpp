@@ -95,7 +95,7 @@ void Step::expand_part(const AdapterRun& run, const AdapterExpand& expand, size_
     next = b.group(to);
     group_bytes = b.group_bytes();
   } else {
-    const Activations ranks{shrunk(run) + expand.first_rank, static_cast<ptrdiff_t>(shrunk_columns_), nullptr,
+    const Activations ranks{shrunk(run) + expand.first_rank, static_cast<ptrdiff_t>(shrunk_columns_), {},
                             run.count, run.first};
     kernels_.product(expand.b, from, to, ranks, out, static_cast<ptrdiff_t>(stride), true, nullptr);
     next = expand.b.group(to);
@@ -112,7 +112,7 @@ void Step::add_embedding(int index, float* to) const {
     float* ranks = row(shrunk(run), index, shrunk_columns_);
     run.adapter->embedding_column(input_.tokens[index], run.weight * shape_.embedding_scale, ranks);
     const PackedMatrix& b = run.adapter->embedding_b();
-    kernels_.product(b, 0, b.groups, {ranks, static_cast<ptrdiff_t>(shrunk_columns_), nullptr, 1, 0}, to,
+    kernels_.product(b, 0, b.groups, {ranks, static_cast<ptrdiff_t>(shrunk_columns_), {}, 1, 0}, to,
                      static_cast<ptrdiff_t>(hidden_), true, nullptr);
   }
 }

@@ -193,7 +193,8 @@ void Step::run_attention(const LayerWeights& layer, int index, int range, int th
   if (shape_.head_dim % kBlockColumns != 0) {
     team_.for_range(range + 3, thread, input_.rows, [&](int begin, int end) {
       for (int r = begin; r < end; r++)
-        quantize(row(attended_, r, attended_columns_), attended_columns_, attended_blocks_, r);
+        quantize(row(attended_, r, attended_columns_), 0, attended_columns_, attended_columns_,
+                 attended_quants_, r);
     });
     team_.barrier();
   }
@@ -201,13 +202,10 @@ void Step::run_attention(const LayerWeights& layer, int index, int range, int th
 
 void Step::quantize_heads(const AttentionTask& task) const {
   const int dim = shape_.head_dim, group = shape_.heads / shape_.kv_heads;
-  const size_t first = static_cast<size_t>((task.kv_head * group + task.first_head) * dim),
-               per_tile = attended_columns_ / kBlockColumns;
+  const size_t first = static_cast<size_t>((task.kv_head * group + task.first_head) * dim);
   for (int r = task.row; r < task.row + task.count; r++)
-    kernels_.quantize_row(
-        row(attended_, r, attended_columns_) + first, task.kv_heads * task.heads * dim,
-        attended_blocks_ + static_cast<size_t>(r / kTileRows) * per_tile + first / kBlockColumns,
-        r % kTileRows);
+    quantize(row(attended_, r, attended_columns_) + first, first,
+             static_cast<size_t>(task.kv_heads * task.heads * dim), attended_columns_, attended_quants_, r);
 }
 
 }  // namespace realm

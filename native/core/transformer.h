@@ -74,6 +74,7 @@ class Transformer {
   std::vector<Rope> ropes_;
   PackedMatrix embedding_, head_;
   std::vector<float> final_norm_;
+  bool has_bytes_ = false, has_wide_ = false;  // which integer activations its matrices are multiplied with
 
   size_t page_bytes(CacheForm form) const { return layers_.size() * layer_cache_bytes(form); }
   size_t layer_cache_bytes(CacheForm form) const {
@@ -111,7 +112,11 @@ class Transformer {
   };
   Buffer<float> x_, normed_, qkv_, attended_, ffn_, branch_, logits_, output_normed_, angles_, span_partials_,
       shrunk_;
-  Buffer<ActivationBlock> normed_blocks_, attended_blocks_, ffn_blocks_, output_blocks_;
+  struct QuantizedBuffer {
+    Buffer<ActivationBlock> blocks;
+    Buffer<WideActivationBlock> wide_blocks;
+  };
+  QuantizedBuffer normed_quants_, attended_quants_, ffn_quants_, output_quants_;
   Buffer<uint8_t> thread_scratch_;
   Buffer<float> rank_scales_;
   Buffer<int8_t> rank_quants_;
