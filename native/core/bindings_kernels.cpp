@@ -48,18 +48,18 @@ auto product(const std::string& instruction_set, int ggml_type, const Bytes& dat
   const int count = static_cast<int>(values.shape(0));
   const size_t per_tile = static_cast<size_t>(columns / kBlockColumns),
                tiles = static_cast<size_t>(count + kTileRows - 1) / kTileRows;
-  std::vector<ActivationBlock> blocks(is_quantized(matrix.form) ? tiles * per_tile : 0);
-  std::vector<WideActivationBlock> wide_blocks(matrix.form == Form::kQ16 ? tiles * per_tile : 0);
+  std::vector<ActivationBlock> blocks(!is_float(matrix.form) && !is_wide(matrix.form) ? tiles * per_tile : 0);
+  std::vector<WideActivationBlock> wide_blocks(is_wide(matrix.form) ? tiles * per_tile : 0);
   for (int r = 0; r < count; r++) {
     const float* row = values.data() + static_cast<ptrdiff_t>(r) * columns;
     const size_t at = static_cast<size_t>(r / kTileRows) * per_tile;
     if (!blocks.empty()) kernels.quantize_row(row, columns, blocks.data() + at, r % kTileRows);
-    if (!wide_blocks.empty())
-      kernels.quantize_wide_row(row, columns, wide_blocks.data() + at, r % kTileRows);
+    if (!wide_blocks.empty()) kernels.quantize_wide_row(row, columns, wide_blocks.data() + at, r % kTileRows);
   }
   std::vector<uint8_t> scratch(product_scratch_bytes(columns));
   std::vector<float> padded(static_cast<size_t>(count * matrix.groups * kGroupRows));
-  kernels.product(matrix, 0, matrix.groups, {values.data(), columns, {blocks.data(), wide_blocks.data()}, count}, padded.data(),
+  kernels.product(matrix, 0, matrix.groups,
+                  {values.data(), columns, {blocks.data(), wide_blocks.data()}, count}, padded.data(),
                   matrix.groups * kGroupRows, false, scratch.data());
   float* out;
   auto result = matrix_of(static_cast<size_t>(count), static_cast<size_t>(rows), &out);

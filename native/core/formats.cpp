@@ -100,6 +100,11 @@ float bfloat_to_float(uint16_t bfloat) {
   return value;
 }
 
+constexpr int wide_offset(int column, int lane) {
+  const int place = wide_place(column);
+  return 64 * (place / 2) + 4 * lane + 2 * (place % 2);
+}
+
 // kBlockColumns half floats or bfloat16 into one row's part of a block of kQ16.
 void place_wide(Form source, const uint8_t* from, int lane, uint8_t* to) {
   constexpr int kSmallestExponent = kWideWeightBits - 126;  // scales stay normal numbers
@@ -120,7 +125,7 @@ void place_wide(Form source, const uint8_t* from, int lane, uint8_t* to) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2 ** 23: what is behind the point falls off
   for (int c = 0; c < kBlockColumns; c++) {
     const int16_t quant = finite ? static_cast<int16_t>((values[c] * inverse + kRound) - kRound) : int16_t{0};
-    std::memcpy(to + 64 * (c / 2) + 4 * lane + 2 * (c % 2), &quant, 2);
+    std::memcpy(to + wide_offset(c, lane), &quant, 2);
   }
   uint32_t bits;
   std::memcpy(&bits, &scale, 4);
@@ -132,7 +137,7 @@ void place_wide(Form source, const uint8_t* from, int lane, uint8_t* to) {
 void lift_wide(const uint8_t* from, int lane, float* out) {
   const float scale = bfloat_to_float(read_u16(from + kWideScales + 2 * lane));
   for (int c = 0; c < kBlockColumns; c++)
-    out[c] = scale * static_cast<int16_t>(read_u16(from + 64 * (c / 2) + 4 * lane + 2 * (c % 2)));
+    out[c] = scale * static_cast<int16_t>(read_u16(from + wide_offset(c, lane)));
 }
 
 Form packed_form(const Source& source, int columns, bool keep_floats) {
@@ -181,7 +186,9 @@ void pack_groups(int ggml_type, const uint8_t* source, PackedMatrix& m, int begi
     if (m.form == Form::kQ16) {
       for (int b = 0; b < m.columns / kBlockColumns; b++, to += kWideBlockBytes)
         for (int lane = 0; lane < lanes; lane++)
-          place_wide(from.form, rows + stride * static_cast<size_t>(lane) + 2 * kBlockColumns * static_cast<size_t>(b), lane, to);
+          place_wide(from.form,
+                     rows + stride * static_cast<size_t>(lane) + 2 * kBlockColumns * static_cast<size_t>(b),
+                     lane, to);
       continue;
     }
     if (is_float(m.form)) {

@@ -29,8 +29,10 @@ enum class Form : int {
   kF32 = 12,
 };
 
-inline bool is_quantized(Form form) { return static_cast<int>(form) <= static_cast<int>(Form::kQ8); }
-inline bool is_float(Form form) { return static_cast<int>(form) >= static_cast<int>(Form::kF16); }
+constexpr bool is_float(Form form) { return static_cast<int>(form) >= static_cast<int>(Form::kF16); }
+// Whether the form is multiplied with activations of 16 bits. Weights of two bits are, since a model of them
+// suffers most from what int8 loses.
+constexpr bool is_wide(Form form) { return form == Form::kQ16 || form == Form::kQ2Min; }
 
 // What a quantized form's block of 16 rows and 32 columns is made of: planes of quants, then numbers for
 // every row. A plane of `width` bits is `width` vectors of 64 bytes; columns 4 j .. 4 j + 3 of row r are
@@ -63,9 +65,10 @@ constexpr FormShape kFormShapes[] = {
 };
 constexpr const FormShape& shape_of(Form form) { return kFormShapes[static_cast<int>(form)]; }
 
-// A block of kQ16: columns 2 j and 2 j + 1 of row r are int16 2 r and 2 r + 1 of vector j, then sixteen scales
-// as bfloat16. Magnitudes stay below 2^14 and those of its activations below 2^12, so that the sum of a block's
-// 32 products is an int32. What is at least an eighth of its block's largest weight is kept exactly.
+// A block of kQ16: of four columns from 4 j, the first and third of row r are int16 2 r and 2 r + 1 of vector
+// 2 j, the others of vector 2 j + 1; then sixteen scales as bfloat16. Magnitudes stay below 2^14 and those of
+// its activations below 2^12, so that the sum of a block's 32 products is an int32. What is at least an
+// eighth of its block's largest weight is kept exactly.
 constexpr int kWideWeightBits = 14, kWideActivationLimit = 4095;
 constexpr size_t kWideScales = 2 * kGroupRows * kBlockColumns;
 constexpr size_t kWideBlockBytes = kWideScales + 2 * kGroupRows;
@@ -81,11 +84,16 @@ struct alignas(64) ActivationBlock {
   int32_t negative_sum[2][kTileRows];  // minus the sum of columns 0..15 and 16..31
 };
 
-// The same as 16 bits, for kQ16.
+// The same as 16 bits. Of four columns the second and third have changed places: so they meet bytes of
+// weights that are widened in place.
 struct alignas(64) WideActivationBlock {
   int16_t quants[kTileRows][kBlockColumns];
   float scale[kTileRows];
+  int32_t negative_sum[2][kTileRows];
 };
+constexpr int wide_place(int column) {
+  return column % 4 == 1 ? column + 1 : column % 4 == 2 ? column - 1 : column;
+}
 
 struct PackedMatrix {
   Form form = Form::kF32;
@@ -124,8 +132,8 @@ bool can_pack(int ggml_type);
 // Bytes of `columns` values of a GGML block type; 0 when columns do not divide into blocks.
 size_t row_bytes(int ggml_type, int columns);
 // A matrix of this block type with memory of the arena, not filled yet. false: the type cannot run, the
-// columns do not divide into blocks, or `bytes` is not what rows and columns say. keep_floats: F16 and BF16 stay
-// what they are, as they also do when the columns do not divide by 32.
+// columns do not divide into blocks, or `bytes` is not what rows and columns say. keep_floats: F16 and BF16
+// stay what they are, as they also do when the columns do not divide by 32.
 bool make_matrix(int ggml_type, int rows, int columns, size_t bytes, Arena& arena, PackedMatrix* matrix,
                  bool keep_floats = false);
 // Packs groups [begin, end) of a row-major GGUF tensor.

@@ -15,8 +15,8 @@ constexpr int kMaxQueries = 12;   // queries that share one pass over a page
 constexpr int kTileQueries = 64;  // queries of all heads of a tile
 constexpr int kKeyBlock = 32;     // numbers of an int8 key that share a scale
 
-// Rows of activations as integers, in blocks of eight rows: [row / 8][columns / 32]. nullptr: no product reads
-// them.
+// Rows of activations as integers, in blocks of eight rows: [row / 8][columns / 32]. nullptr: no product
+// reads them.
 struct QuantizedRows {
   ActivationBlock* blocks;
   WideActivationBlock* wide_blocks;
@@ -27,7 +27,7 @@ struct Activations {
   const float* values;  // [row][value_stride]
   ptrdiff_t value_stride;
   QuantizedRows quantized;
-  int rows;                       // rows first .. first + rows - 1
+  int rows;  // rows first .. first + rows - 1
   int first = 0;
   int end() const { return first + rows; }
 };

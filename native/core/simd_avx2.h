@@ -94,10 +94,11 @@ inline void store_int8(int8_t* p, VF x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
-inline void store_int16(int16_t* p, VF x) {
-  _mm256_storeu_si256(
-      reinterpret_cast<__m256i*>(p),
-      _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)), 0xD8));
+inline void store_wide(int16_t* p, VF x) {
+  const __m256i words =
+      _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)), 0xD8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(words, 0xD8), 0xD8));
 }
 inline VB vb_load(const uint8_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
@@ -118,6 +119,11 @@ inline VB vb_bits_left(VB x, uint8_t mask) {
   const __m256i m = _mm256_set1_epi8(static_cast<char>(mask));
   return {_mm256_and_si256(_mm256_slli_epi32(x.a, N), m), _mm256_and_si256(_mm256_slli_epi32(x.b, N), m)};
 }
+inline VB vb_even_bytes(VB x) {
+  const __m256i low = _mm256_set1_epi16(255);
+  return {_mm256_and_si256(x.a, low), _mm256_and_si256(x.b, low)};
+}
+inline VB vb_odd_bytes(VB x) { return {_mm256_srli_epi16(x.a, 8), _mm256_srli_epi16(x.b, 8)}; }
 inline VB vb_lookup(const uint8_t* table, VB index) {
   const __m256i entries = _mm256_broadcastsi128_si256(load128(table));
   return {_mm256_shuffle_epi8(entries, index.a), _mm256_shuffle_epi8(entries, index.b)};
@@ -125,8 +131,8 @@ inline VB vb_lookup(const uint8_t* table, VB index) {
 inline __m256i pair_sums(__m256i w, __m256i x) {
   return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
 }
-// maddubs saturates at 16 bits: weights of 8 bits go through it as magnitudes, less their zero of 128, and their
-// signs go to the activations, which never are -128.
+// maddubs saturates at 16 bits: weights of 8 bits go through it as magnitudes, less their zero of 128, and
+// their signs go to the activations, which never are -128.
 constexpr bool kWideDotsAreSigned = true;
 template <bool kWide>
 inline __m256i dot256(__m256i acc, __m256i w, __m256i x) {

@@ -70,8 +70,11 @@ inline void store_int8(int8_t* p,
                        VF a) {  // a already rounded and within -127..127
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }
-inline void store_int16(int16_t* p, VF a) {  // a already rounded
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a.v)));
+// As int16; of four numbers the second and third change places. a already rounded.
+inline void store_wide(int16_t* p, VF a) {
+  const __m256i words = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a.v));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(words, 0xd8), 0xd8));
 }
 inline VB vb_load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 inline void vb_store(uint8_t* p, VB a) { _mm512_storeu_si512(p, a.v); }
@@ -85,6 +88,9 @@ template <int N>
 inline VB vb_bits_left(VB a, uint8_t mask) {
   return {_mm512_and_si512(_mm512_slli_epi32(a.v, N), _mm512_set1_epi8(static_cast<char>(mask)))};
 }
+// The first, or the second, byte of every two as an int16.
+inline VB vb_even_bytes(VB x) { return {_mm512_and_si512(x.v, _mm512_set1_epi16(255))}; }
+inline VB vb_odd_bytes(VB x) { return {_mm512_srli_epi16(x.v, 8)}; }
 // table[index] for indices below 16
 inline VB vb_lookup(const uint8_t* table, VB index) {
   const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));

@@ -61,8 +61,8 @@ inline VF vf_high_nibbles(const uint8_t* p) { REALM_LANES(VF, static_cast<float>
 inline void store_int8(int8_t* p, VF a) {
   for (int i = 0; i < 16; i++) p[i] = static_cast<int8_t>(a.v[i]);
 }
-inline void store_int16(int16_t* p, VF a) {
-  for (int i = 0; i < 16; i++) p[i] = static_cast<int16_t>(a.v[i]);
+inline void store_wide(int16_t* p, VF a) {
+  for (int i = 0; i < 16; i++) p[wide_place(i)] = static_cast<int16_t>(a.v[i]);
 }
 inline VB vb_load(const uint8_t* p) {
   VB r;
@@ -85,6 +85,16 @@ template <int N>
 inline VB vb_bits_left(VB a, uint8_t mask) {
   VB r;
   for (int i = 0; i < 64; i++) r.v[i] = static_cast<uint8_t>((a.v[i] << N) & mask);
+  return r;
+}
+inline VB vb_even_bytes(VB x) {
+  VB r;
+  for (int i = 0; i < 64; i++) r.v[i] = i % 2 ? 0 : x.v[i];
+  return r;
+}
+inline VB vb_odd_bytes(VB x) {
+  VB r;
+  for (int i = 0; i < 64; i++) r.v[i] = i % 2 ? 0 : x.v[i + 1];
   return r;
 }
 inline VB vb_lookup(const uint8_t* table, VB index) {

@@ -142,7 +142,8 @@ void Step::gate_columns(const LayerWeights& layer, int index, int begin, int end
     const ptrdiff_t at = first + static_cast<ptrdiff_t>(r) * kGateColumns;
     float* out = needs_values ? row(ffn_, r, ffn_columns_) + first : gates + at;
     kernels_.gate(shape_.gate, gates + at, ups + at, last - first, out);
-    quantize(out, static_cast<size_t>(first), static_cast<size_t>(last - first), ffn_columns_, ffn_quants_, r);
+    quantize(out, static_cast<size_t>(first), static_cast<size_t>(last - first), ffn_columns_, ffn_quants_,
+             r);
   }
 }
 

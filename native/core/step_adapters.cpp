@@ -95,8 +95,8 @@ void Step::expand_part(const AdapterRun& run, const AdapterExpand& expand, size_
     next = b.group(to);
     group_bytes = b.group_bytes();
   } else {
-    const Activations ranks{shrunk(run) + expand.first_rank, static_cast<ptrdiff_t>(shrunk_columns_), {},
-                            run.count, run.first};
+    const Activations ranks{
+        shrunk(run) + expand.first_rank, static_cast<ptrdiff_t>(shrunk_columns_), {}, run.count, run.first};
     kernels_.product(expand.b, from, to, ranks, out, static_cast<ptrdiff_t>(stride), true, nullptr);
     next = expand.b.group(to);
     group_bytes = expand.b.group_bytes;

@@ -12,7 +12,7 @@ RUNNING = [name for name in INSTRUCTION_SETS if _native.can_run(name)]
 # Largest error of an output relative to |weights| . |activations|: int8 activations round by at
 # most half of 1/127 of their block's largest value, those of 16 bits by half of 1/4095; float
 # weights only add float32 rounding.
-TOLERANCE = {"F32": 1e-6, "F16": 2e-4, "BF16": 2e-4}
+TOLERANCE = {"F32": 1e-6, "F16": 2e-4, "BF16": 2e-4, "Q2_K": 2e-4}
 QUANTIZED_TOLERANCE = 6e-3
 BLOCK_TYPES = [
     "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",

@@ -29,6 +29,9 @@ IntArray = npt.NDArray[np.int32]
 ACTIVATION_BLOCK = 32
 """Columns that share one activation scale."""
 
+INT8_LIMIT, WIDE_LIMIT = 127, 4095
+"""The largest activations of 8 and of 16 bits: a block's 32 products fit an int32."""
+
 
 def rms_norm(x: FloatArray, weight: FloatArray, epsilon: float) -> FloatArray:
     """Root-mean-square normalisation (Zhang and Sennrich 2019, arXiv:1910.07467, equation 4).
@@ -157,25 +160,28 @@ def gelu_tanh_gate(gate: FloatArray, up: FloatArray) -> FloatArray:
     return (np.float32(0.5) * gate * (np.float32(1.0) + np.tanh(inner)) * up).astype(np.float32)
 
 
-def quantize_activations(x: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray, IntArray]:
-    """int8 activations with one scale for every 32 columns.
+def quantize_activations(
+    x: FloatArray, largest: int = INT8_LIMIT
+) -> tuple[npt.NDArray[np.int16], FloatArray, IntArray]:
+    """Integer activations with one scale for every 32 columns.
 
-    x: [rows, columns], finite, columns a multiple of 32. Returns (quants int8 [rows, columns] in
-    -127..127, scales float32 [rows, columns / 32], sums int32 [rows, columns / 32]):
-    scale = max |x| / 127 of the block, quant = x / scale rounded to nearest, ties to even, and
+    x: [rows, columns], finite, columns a multiple of 32. largest: INT8_LIMIT, or WIDE_LIMIT where
+    weights have two or sixteen bits. Returns (quants [rows, columns] in -largest..largest, scales
+    float32 [rows, columns / 32], sums int32 [rows, columns / 32]):
+    scale = max |x| / largest of the block, quant = x / scale rounded to nearest, ties to even, and
     sum = the block's quants added up, which a weight block's minimum is multiplied with.
     A block of zeros has scale 0 and quants 0.
     """
     rows, columns = x.shape
     blocks = x.astype(np.float32).reshape(rows, columns // ACTIVATION_BLOCK, ACTIVATION_BLOCK)
-    scales = np.abs(blocks).max(axis=-1) / np.float32(127.0)
+    scales = np.abs(blocks).max(axis=-1) / np.float32(largest)
     divisors = np.where(scales > 0.0, scales, np.float32(1.0))[..., np.newaxis]
-    quants = np.clip(np.rint(blocks / divisors), -127, 127).astype(np.int8)
+    quants = np.clip(np.rint(blocks / divisors), -largest, largest).astype(np.int16)
     sums = quants.sum(axis=-1, dtype=np.int32)
     return quants.reshape(rows, columns), scales.astype(np.float32), sums
 
 
-def dequantize_activations(quants: npt.NDArray[np.int8], scales: FloatArray) -> FloatArray:
+def dequantize_activations(quants: npt.NDArray[np.int16], scales: FloatArray) -> FloatArray:
     """What quantised activations stand for: quants * scale of their block, [rows, columns]."""
     spread = np.repeat(scales, ACTIVATION_BLOCK, axis=-1)
     return (quants.astype(np.float32) * spread).astype(np.float32)
