@@ -116,7 +116,7 @@ def test_alone_a_tenant_may_have_all_of_the_time(slow_stage) -> None:
 
 def test_a_program_that_traps_again_and_again_has_to_wait() -> None:
     account = TenantAccount("tenant", TenantLimits())
-    for _ in range(10):
+    for _ in range(5):
         assert not account.turns.is_spent(0.0)
         account.note_failure(GuestTrapError("unreachable"), 0.0)
     account.note_failure(GuestTrapError("unreachable"), 0.0)

@@ -121,7 +121,7 @@ class TenantAccount:
         self.failures += 1
         if isinstance(error, GuestTrapError):
             self.traps += 1
-            self.turns.charge_trap()
+            self.turns.charge_failure()
         self.limits_reached += isinstance(error, GuestLimitError)
 
     def metrics(self, speculation: SpeculationMetrics) -> TenantMetrics:

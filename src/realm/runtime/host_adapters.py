@@ -34,6 +34,7 @@ def set_lora_adapter(
             held.weighted()
         except BaseException:
             held.drop()
+            state.surroundings.services.account.turns.charge_failure()
             raise
         _set(state, handle, held)
         return 0

@@ -10,9 +10,9 @@ from __future__ import annotations
 _SHARE = 0.03
 _TOKEN_SECONDS = 0.0002  # several times what the default program needs for one
 _BURST_SECONDS = 0.05  # a long prompt turned into tokens
-_TRAP_SECONDS = (
-    0.005  # what a program that traps has cost besides: its start, a prompt, the steps of others
-)
+# What a program that traps has cost besides: its start, a prompt, the steps of others. Or an
+# adapter that was looked for in vain.
+_FAILURE_SECONDS = 0.01
 _REPEAT_SECONDS = 0.002  # a row of a step that brings nothing new
 
 
@@ -34,9 +34,9 @@ class TurnBudget:
         """A step has given one of the tenant's programs its answer."""
         self._owed = max(0.0, self._owed - _TOKEN_SECONDS)
 
-    def charge_trap(self) -> None:
-        """A program has trapped. One that is started again and again for it has to wait."""
-        self._owed += _TRAP_SECONDS
+    def charge_failure(self) -> None:
+        """A program has trapped, or its adapter does not load. Who repeats that has to wait."""
+        self._owed += _FAILURE_SECONDS
 
     def charge_repeat(self) -> None:
         """A program wants computed what it has been given already."""
