@@ -13,7 +13,6 @@ from realm.engine.output import TokenLogprobs
 from realm.engine.scheduler import StepPlan
 from realm.engine.sequence import Mask, Sequence, TokenAhead
 from realm.engine.speculation import (
-    DEMANDING,
     PROMPT_WORTH,
     Draft,
     DraftCandidate,
@@ -60,15 +59,12 @@ def plan_guesses(
         return {}
     limits = DraftLimits(min(config.max_draft_tokens, most_rows - plan.token_count))
     drafting = _Drafting(state, decoding, prompt_rows, limits)
-    is_demanding = drafting.least >= DEMANDING
-    if is_demanding and not state.draft_rest.is_over():
-        return {}
     drafts = drafting.drafts()
+    if not drafts:
+        return {}
     counts = drafting.choose(
         {n: each.survivals for n, each in drafts.items() if each.survivals[0] >= drafting.least}
     )
-    if is_demanding:
-        state.draft_rest.note(bool(counts))
     return {
         number: _guess(state, state.sequences[number], each.draft, counts.get(number, 0))
         for number, each in drafts.items()

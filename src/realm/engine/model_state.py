@@ -25,7 +25,7 @@ from realm.engine.fairness import OwnerLedger
 from realm.engine.model_drafts import ModelDrafts
 from realm.engine.scheduler import Candidate
 from realm.engine.sequence import Sequence
-from realm.engine.speculation import DraftRest, RowCost
+from realm.engine.speculation import RowCost
 from realm.engine.step_cost import StepCostEstimate
 from realm.engine.waiting_line import WaitingLine
 from realm.errors import CapacityError
@@ -42,7 +42,6 @@ class ModelState:
     """See the module. preemption_count: how often a waiting sequence lost its pages.
 
     step_count: steps that were planned. cost, row_cost: what its steps take.
-    draft_rest: which steps look for no drafts.
     drafters: draft models for it, by content hash.
     """
 
@@ -59,7 +58,6 @@ class ModelState:
         self.step_count = 0
         self.cost = StepCostEstimate()
         self.row_cost = RowCost()
-        self.draft_rest = DraftRest()
         self.drafters: dict[str, ModelDrafts] = {}
         self._growing: dict[int, Sequence] = {}
         self._line = WaitingLine()

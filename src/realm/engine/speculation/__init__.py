@@ -22,7 +22,6 @@ from realm.engine.speculation.plan import (
     DraftLimits,
     plan_drafts,
 )
-from realm.engine.speculation.rest import DEMANDING, DraftRest
 from realm.engine.speculation.row_cost import MEASURED_ROWS, RowCost
 from realm.engine.speculation.sequence import SequenceSpeculation
 from realm.engine.speculation.suffix import SuffixDraft
@@ -30,7 +29,6 @@ from realm.engine.speculation.tenant import TenantSpeculation
 from realm.engine.speculation.token_index import MATCH_TOKENS, Match, TokenIndex
 
 __all__ = [
-    "DEMANDING",
     "MATCH_TOKENS",
     "MEASURED_ROWS",
     "PROMPT_WORTH",
@@ -39,7 +37,6 @@ __all__ = [
     "DraftCandidate",
     "DraftGate",
     "DraftLimits",
-    "DraftRest",
     "Match",
     "RowCost",
     "SequenceSpeculation",

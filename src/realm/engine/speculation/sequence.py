@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from realm.engine.speculation.draft import GRADE_COUNT, Draft, Source, count_accepted
 from realm.engine.speculation.gate import DraftGate
-from realm.engine.speculation.rest import DEMANDING
 from realm.engine.speculation.suffix import SuffixDraft
 from realm.engine.speculation.tenant import TenantSpeculation
 from realm.engine.speculation.token_index import MATCH_TOKENS, Match
 
 _LEARNT_FROM = 16  # one draft in so many of those that cannot pay
+_DEMANDING = 0.5  # from this least chance on
 _PAUSE = 3  # a text without a draft is left alone for so many steps
 
 
@@ -44,7 +44,7 @@ class SequenceSpeculation:
         some, from which is learnt whether that is still so. Where much is asked of drafts, a text
         that has none is not looked at in every step.
         """
-        if self._pause and least >= DEMANDING:
+        if self._pause and least >= _DEMANDING:
             self._pause -= 1
             return None
         self._pause = _PAUSE
