@@ -18,8 +18,8 @@ BLOCK_TYPES = [
     "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
     "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K", "IQ4_NL", "IQ4_XS",
 ]  # fmt: skip
+WIDE = ("F16", "BF16")  # kept as integers of 16 bits
 # Their scale is not a half float in the file, but becomes one.
-WIDE = ("F16", "BF16")
 ROUNDED_SCALES = ("Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K", "IQ4_XS")
 HALF_OFFSETS = {
     "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,),
