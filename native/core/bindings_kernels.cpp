@@ -48,7 +48,7 @@ auto product(const std::string& instruction_set, int ggml_type, const Bytes& dat
   const int count = static_cast<int>(values.shape(0));
   const size_t per_tile = static_cast<size_t>(columns / kBlockColumns),
                tiles = static_cast<size_t>(count + kTileRows - 1) / kTileRows;
-  std::vector<ActivationBlock> blocks(!is_float(matrix.form) && !is_wide(matrix.form) ? tiles * per_tile : 0);
+  std::vector<ActivationBlock> blocks(is_bytes(matrix.form) ? tiles * per_tile : 0);
   std::vector<WideActivationBlock> wide_blocks(is_wide(matrix.form) ? tiles * per_tile : 0);
   for (int r = 0; r < count; r++) {
     const float* row = values.data() + static_cast<ptrdiff_t>(r) * columns;

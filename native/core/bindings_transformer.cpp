@@ -32,7 +32,7 @@ PackedMatrix pack(Transformer& model, Team& team, int ggml_type, const Bytes& da
   PackedMatrix matrix;
   require(make_matrix(ggml_type, rows, columns, data.size(), model.arena_, &matrix),
           "the block type cannot run, or the data has another size than rows and columns say");
-  model.has_bytes_ = model.has_bytes_ || (!is_float(matrix.form) && !is_wide(matrix.form));
+  model.has_bytes_ = model.has_bytes_ || is_bytes(matrix.form);
   model.has_wide_ = model.has_wide_ || is_wide(matrix.form);
   const uint8_t* source = data.data();
   nb::gil_scoped_release release;

@@ -33,6 +33,7 @@ constexpr bool is_float(Form form) { return static_cast<int>(form) >= static_cas
 // Whether the form is multiplied with activations of 16 bits. Weights of two bits are, since a model of them
 // suffers most from what int8 loses.
 constexpr bool is_wide(Form form) { return form == Form::kQ16 || form == Form::kQ2Min; }
+constexpr bool is_bytes(Form form) { return !is_float(form) && !is_wide(form); }
 
 // What a quantized form's block of 16 rows and 32 columns is made of: planes of quants, then numbers for
 // every row. A plane of `width` bits is `width` vectors of 64 bytes; columns 4 j .. 4 j + 3 of row r are

@@ -145,7 +145,8 @@ inline VB vb_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 struct Quad {
   __m256i v;
 };
-inline VB dot_short(VB acc, VB w, Quad x) {
+template <bool>
+inline VB dot(VB acc, VB w, Quad x) {
   return {_mm256_add_epi16(acc.a, _mm256_maddubs_epi16(w.a, x.v)),
           _mm256_add_epi16(acc.b, _mm256_maddubs_epi16(w.b, x.v))};
 }
