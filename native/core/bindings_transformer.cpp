@@ -10,6 +10,7 @@
 #include "bindings.h"
 #include "bindings_adapter.h"
 #include "bindings_draws.h"
+#include "following_steps.h"
 #include "transformer.h"
 
 namespace nb = nanobind;
@@ -103,12 +104,15 @@ void check_shape(const TransformerShape& s) {
 using Int32s = Array<const int32_t, nb::ndim<1>>;
 using Int32Rows = Array<const int32_t, nb::ndim<2>>;
 
-void check_segments(const Transformer& model, const StepInput& input, const CachePool& pool, int table_rows) {
+// following: how many rows come after those of each segment.
+void check_segments(const Transformer& model, const StepInput& input, const CachePool& pool, int table_rows,
+                    int following) {
   int64_t rows = 0;
   for (const Segment& s : input.segments) {
     require(s.table_row >= 0 && s.table_row < table_rows, "a segment has no row in the page table");
     require(s.position >= 0 && s.count > 0, "a segment needs a position >= 0 and at least one row");
-    const int64_t pages = (static_cast<int64_t>(s.position) + s.count + kPageTokens - 1) / kPageTokens;
+    const int64_t end = static_cast<int64_t>(s.position) + s.count + following;
+    const int64_t pages = (end + kPageTokens - 1) / kPageTokens;
     require(pages <= input.table_columns, "a segment is longer than the page table is wide");
     const int32_t* table = input.page_table + static_cast<ptrdiff_t>(s.table_row) * input.table_columns;
     for (int64_t p = 0; p < pages; p++)
@@ -117,6 +121,38 @@ void check_segments(const Transformer& model, const StepInput& input, const Cach
   }
   require(rows == input.rows, "the segments have another number of rows than the step");
   require(pool.page_bytes() == model.page_bytes(pool.form()), "the pool was made for another model");
+}
+
+// out: int32 [times, rows], filled with -1.
+FollowingSteps read_following(std::optional<Array<int32_t, nb::ndim<2>>>& out,
+                              const std::optional<Int32s>& last_tokens, const Interrupt* interrupt) {
+  FollowingSteps following;
+  if (!out) return following;
+  require(out->shape(0) <= 64, "at most 64 steps follow one");
+  following.times = static_cast<int>(out->shape(0));
+  following.sampled = out->data();
+  std::fill(out->data(), out->data() + out->size(), -1);
+  if (last_tokens) {
+    following.last_tokens = last_tokens->data();
+    following.last_token_count = static_cast<int>(last_tokens->size());
+  }
+  following.interrupt = interrupt;
+  return following;
+}
+
+void check_following(const StepInput& input, const std::optional<Array<int32_t, nb::ndim<2>>>& out,
+                     bool is_whole) {
+  if (!out) return;
+  const size_t rows = static_cast<size_t>(input.rows);
+  require(is_whole && input.tokens && !input.hidden_out && input.segments.size() == rows &&
+              input.logit_rows.size() == rows && input.sampling.size() == rows && out->shape(1) == rows,
+          "steps follow one of all layers, in which each segment is one row that draws a token");
+  for (size_t i = 0; i < rows; i++) {
+    const SamplingRow& row = input.sampling[i];
+    require(input.segments[i].count == 1 && input.logit_rows[i] == static_cast<int32_t>(i) && row.draw &&
+                !row.allowed && row.logprob_count < 0,
+            "what follows a row needs a token in it, drawn without a mask and without log probabilities");
+  }
 }
 
 nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
@@ -129,8 +165,11 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     std::optional<Array<float, nb::ndim<2>>> logprobs,
     std::optional<Array<int32_t, nb::ndim<2>>> logprob_tokens, std::optional<Int32s> noise_tokens,
     const std::vector<const Adapter*>& adapters,
-    std::optional<Array<const int32_t, nb::ndim<2>>> adapter_runs, std::optional<Vector> adapter_weights) {
+    std::optional<Array<const int32_t, nb::ndim<2>>> adapter_runs, std::optional<Vector> adapter_weights,
+    std::optional<Array<int32_t, nb::ndim<2>>> following_out, std::optional<Int32s> last_tokens,
+    const Interrupt* interrupt) {
   StepInput input;
+  const FollowingSteps following = read_following(following_out, last_tokens, interrupt);
   require(tokens.has_value() != hidden.has_value(), "a step takes tokens or hidden states");
   const int layer_count = static_cast<int>(model.layers_.size());
   require(0 <= layer_begin && layer_begin <= layer_end && layer_end <= layer_count, "layers out of range");
@@ -162,7 +201,7 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     input.segments.push_back({s[0], s[1], s[2]});
   }
   if (layer_begin < layer_end)
-    check_segments(model, input, pool, static_cast<int>(page_table.shape(0)));
+    check_segments(model, input, pool, static_cast<int>(page_table.shape(0)), following.times);
   else
     input.segments.clear();
   for (size_t i = 0; i < logit_rows.shape(0); i++) {
@@ -174,6 +213,7 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
               logprob_tokens, noise_tokens},
              model.shape_.vocabulary, input);
   read_adapters({adapters, adapter_runs, adapter_weights}, model, input);
+  check_following(input, following_out, layer_end - layer_begin == layer_count);
   const size_t outputs = input.logit_rows.size();
   auto* sampled = new int32_t[outputs + 1];
   nb::capsule owner(sampled, [](void* p) noexcept { delete[] static_cast<int32_t*>(p); });
@@ -182,6 +222,7 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
   {
     nb::gil_scoped_release release;
     model.step(input, pool, team);
+    if (following.times > 0) follow(model, input, following, pool, team);
   }
   return nb::ndarray<nb::numpy, int32_t, nb::ndim<1>>(sampled, {outputs}, owner);
 }
@@ -211,6 +252,11 @@ void bind_transformer(nb::module_& module) {
           },
           "size"_a)
       .def_prop_ro("size", &Team::size);
+  nb::class_<Interrupt>(module, "Interrupt")
+      .def(nb::init<>())
+      .def_prop_ro("is_set", &Interrupt::is_set)
+      .def("set", &Interrupt::set)
+      .def("clear", &Interrupt::clear);
   nb::class_<PackedMatrix>(module, "Matrix")
       .def_ro("rows", &PackedMatrix::rows)
       .def_ro("columns", &PackedMatrix::columns)
@@ -303,7 +349,8 @@ void bind_transformer(nb::module_& module) {
            "hidden_out"_a = nb::none(), "bias_tokens"_a = nb::none(), "bias_values"_a = nb::none(),
            "allowed"_a = nb::none(), "logprobs"_a = nb::none(), "logprob_tokens"_a = nb::none(),
            "noise_tokens"_a = nb::none(), "adapters"_a = std::vector<const Adapter*>(),
-           "adapter_runs"_a = nb::none(), "adapter_weights"_a = nb::none())
+           "adapter_runs"_a = nb::none(), "adapter_weights"_a = nb::none(), "following"_a = nb::none(),
+           "last_tokens"_a = nb::none(), "interrupt"_a.none() = nb::none())
       .def("logits", &logits, "begin"_a, "end"_a)
       .def_prop_ro(
           "final_norm",

@@ -17,6 +17,7 @@ from realm.errors import (
     RealmError,
     TokenizerError,
 )
+from realm.kernels import Interrupt
 from realm.lora import LoRAManager
 from realm.model.tokenizer.stream import PieceReader, StreamDecoder
 from realm.runtime.account import TenantAccount
@@ -121,6 +122,7 @@ class FakeEngine:
         self.fail_step: Exception | None = None
         self.on_step: Callable[[], None] = lambda: None
         self.answer_error: RealmError | None = None
+        self.interrupt = Interrupt()
         self._next = 1
 
     @property
@@ -141,7 +143,7 @@ class FakeEngine:
         tokens += token_ids
         self.sequences[sequence].prompt_count = len(tokens)
 
-    def sample(self, sequence, sampling, allowed=None, masks_after=None):
+    def sample(self, sequence, sampling, allowed=None, masks_after=None, *, more=0):
         if len(self.sequences[sequence].tokens) + 1 > CONTEXT:
             raise ContextLengthError("the context is full")
         self.sampled.append(sampling)
@@ -150,6 +152,9 @@ class FakeEngine:
     def logits(self, sequence):
         assert sequence in self.sequences
         self.waiting[sequence] = "logits"
+
+    def take_known(self, sequence):
+        return None
 
     def position(self, sequence):
         return len(self.sequences[sequence].tokens)

@@ -132,9 +132,9 @@ def masked():
     call.masks = []
     sample = call.bench.engine.sample
 
-    def remember(sequence, sampling, allowed=None, masks_after=None):
+    def remember(sequence, sampling, allowed=None, masks_after=None, *, more=0):
         call.masks.append(allowed)
-        sample(sequence, sampling, allowed, masks_after)
+        sample(sequence, sampling, allowed, masks_after, more=more)
 
     call.bench.engine.sample = remember
     call.open = call.session(1)

@@ -53,9 +53,9 @@ def bench():
     object.__setattr__(bench.state.surroundings, "constraint", always)
     sample = bench.engine.sample
 
-    def remember(sequence, sampling, allowed=None, masks_after=None):
+    def remember(sequence, sampling, allowed=None, masks_after=None, *, more=0):
         bench.asked.append(allowed)
-        sample(sequence, sampling, allowed, masks_after)
+        sample(sequence, sampling, allowed, masks_after, more=more)
 
     bench.engine.sample = remember
     bench.state.models.add(ModelHandle(bench.state.surroundings.models["fake"]))

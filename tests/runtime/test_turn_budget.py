@@ -77,7 +77,7 @@ class SlowStage:
         stage.engine.sample = self._sample
         self.slow = stage.tenant(program, LIMITS, "slow")
 
-    def _sample(self, sequence: int, *policy) -> None:
+    def _sample(self, sequence: int, *policy, more: int) -> None:
         sequences = self.stage.engine.sequences
         if sequences[sequence].owner == "slow":
             self.clock[0] += 1.0
@@ -85,7 +85,7 @@ class SlowStage:
             self.beside += any(each.owner == "honest" for each in sequences.values())
             if self.call_count == 50:
                 self.has_called_often.set()
-        self._genuine(sequence, *policy)
+        self._genuine(sequence, *policy, more=more)
 
     def _on_step(self) -> None:
         self.may_step.wait()

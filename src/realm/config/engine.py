@@ -25,6 +25,8 @@ class EngineConfig:
     step_tokens: most rows of one forward step.
     prefill_chunk_tokens: most rows of one session's prompt in a step while others decode.
     step_seconds: how long a step may take while a session decodes; prompts get what is left of it.
+    joined_seconds: how long one native call may take that computes several steps of decode rows;
+        it ends sooner when somebody else wants something. 0 for one step in each.
     prefix_cache: keep pages of ended sessions for the same owner's texts that begin alike.
     crowding: part of their speed that others may lose because one owner decodes far more texts at
         once than most do; 1 lets it.
@@ -40,6 +42,7 @@ class EngineConfig:
     step_tokens: int = 512
     prefill_chunk_tokens: int = 256
     step_seconds: float = 0.05
+    joined_seconds: float = 0.02
     prefix_cache: bool = True
     crowding: float = 0.05
     displacement_tokens: int = 4096
@@ -63,6 +66,8 @@ class EngineConfig:
             )
         if not 0.0 < self.step_seconds < float("inf"):
             raise ConfigError(f"step_seconds must be a number > 0, not {self.step_seconds}")
+        if not 0.0 <= self.joined_seconds < float("inf"):
+            raise ConfigError(f"joined_seconds must be a number >= 0, not {self.joined_seconds}")
         if not 0.0 <= self.crowding <= 1.0:
             raise ConfigError(f"crowding must be in 0..1, not {self.crowding}")
         if self.displacement_tokens < 1:

@@ -86,6 +86,7 @@ def settle_guess(
     accepted = sequence.speculation.settle(guess.draft, len(guess.token_ids), sampled)
     if not accepted or not isinstance(sequence.want, SamplingParameters):
         return
+    sequence.steady_count = 0
     sequence.ahead_sampling = sequence.want
     for token, found, mask in zip(
         sampled[1 : accepted + 1], logprobs[1 : accepted + 1], guess.masks, strict=False

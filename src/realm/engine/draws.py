@@ -14,7 +14,7 @@ from realm.engine.output import TokenLogprobs
 from realm.engine.sequence import Mask, Sequence
 from realm.errors import ConstraintError, ModelError, RealmError
 
-NOTHING_ALLOWED, NOT_A_NUMBER = -2, -3  # native/core/sampler.h
+NO_TOKEN, NOTHING_ALLOWED, NOT_A_NUMBER = -1, -2, -3  # native/core/sampler.h
 
 _NO_FLOATS = (0.0,) * 7
 _NO_INTEGERS = (0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1)

@@ -17,13 +17,14 @@ from realm.engine.cache import prefix_scope
 from realm.engine.crowding import Crowding
 from realm.engine.drafting import plan_guesses
 from realm.engine.fairness import OwnerLedger
+from realm.engine.joining import plan_further_steps
 from realm.engine.layers import LayerRows, compute_layer, prepare_layer
 from realm.engine.model_state import ModelState, open_state
 from realm.engine.output import StepOutput
 from realm.engine.scheduler import StepLimits, plan_step
 from realm.engine.sequence import Mask, MasksAfter, Sequence, Want
 from realm.engine.speculation import SequenceSpeculation, SpeculationBook, SpeculationMetrics
-from realm.engine.step_run import answer_known, answer_refused, run_step
+from realm.engine.step_run import Machine, answer_known, answer_refused, run_step
 from realm.errors import (
     ConfigError,
     ContextLengthError,
@@ -31,7 +32,7 @@ from realm.errors import (
     RealmError,
     RequestError,
 )
-from realm.kernels import PAGE_TOKENS, Team
+from realm.kernels import PAGE_TOKENS, Interrupt, Team
 from realm.model import DraftModel, StoredModel, WeightedAdapter, check_adapters
 
 
@@ -39,7 +40,8 @@ class Engine:
     """Sequences and steps over every stored model.
 
     step_count, row_count, native_seconds: of all steps. batch_fill: the last step's share of the
-    rows that it may have, without drafts.
+    rows that it may have, without drafts. interrupt: while it is set, by any thread, one call of
+    `step` computes one step at most.
 
     clock: seconds, to measure what a step costs; a replay passes its own. It decides how much of a
     prompt a step takes, never a result. Without one, prompts get all that `config` allows.
@@ -49,6 +51,8 @@ class Engine:
         self._config = config
         self._clock = clock
         self._team = Team(config.thread_count)
+        self.interrupt = Interrupt()
+        self._machine = Machine(self._team, clock, self.interrupt)
         self._ledger = OwnerLedger()
         self._limits = StepLimits(
             rows=config.step_tokens,
@@ -147,7 +151,7 @@ class Engine:
         self._check_length(state, len(found.tokens) + len(token_ids))
         found.tokens += token_ids
         found.prompt_count = len(found.tokens)
-        found.ahead.clear()
+        found.turn()
 
     def sample(
         self,
@@ -155,6 +159,8 @@ class Engine:
         sampling: SamplingParameters,
         allowed: Mask | None = None,
         masks_after: MasksAfter | None = None,
+        *,
+        more: int = 0,
     ) -> None:
         """Ask for the next token. One StepOutput follows; the token joins the sequence.
 
@@ -162,6 +168,8 @@ class Engine:
         that may be drawn; None allows all. When none may, the answer is a ConstraintError.
         masks_after: called while the answer is computed, with tokens that may come next: the masks
         of the tokens after each, as many as can be told. Without it a mask ends drafting.
+        more: how many tokens will be asked for after this one, in the same way; a guess, that
+        decides how long one native call may go on.
         """
         state, found = self._find(sequence)
         self._check_length(state, len(found.tokens) + 1)
@@ -173,10 +181,16 @@ class Engine:
             raise RequestError(f"a mask {allowed.shape} is not one of {vocabulary} tokens")
         self._want(state, found, sampling, allowed)
         found.masks_after = masks_after
+        found.more = more
 
     def logits(self, sequence: int) -> None:
         """Ask for the logits after the last token. One StepOutput follows."""
         self._want(*self._find(sequence), Want.LOGITS)
+
+    def take_known(self, sequence: int) -> StepOutput | None:
+        """The answer to what it asks for, if an earlier step has brought it already."""
+        state, found = self._find(sequence)
+        return answer_known(state, found) if sequence in state.ready else None
 
     def position(self, sequence: int) -> int:
         """How many tokens the sequence has, computed or not."""
@@ -190,7 +204,7 @@ class Engine:
         if found.want is not None:
             raise RequestError("the sequence waits for an answer")
         del found.tokens[position:]
-        found.ahead.clear()
+        found.turn()
         if found.speculation is not None:
             found.speculation.truncate(position)
         if found.drafter is not None:
@@ -214,7 +228,7 @@ class Engine:
         copy.tokens = list(found.tokens)
         copy.computed = found.computed
         copy.prompt_count = found.prompt_count
-        found.ahead.clear()
+        found.turn()
         state.share(found, copy)
         return number
 
@@ -275,7 +289,11 @@ class Engine:
 
         Answers that are known already come first, alone: nobody waits long for them.
         """
-        known = [each for state in self._states.values() for each in answer_known(state)]
+        known = [
+            answer_known(state, each)
+            for state in self._states.values()
+            for each in list(state.ready.values())
+        ]
         if known:
             return known
         states = [state for state in self._states.values() if state.has_work]
@@ -299,13 +317,16 @@ class Engine:
         if not plan.rows:
             return refused
         guesses = plan_guesses(state, plan, self._config.speculation, self._limits.rows)
-        outputs, seconds = run_step(state, plan, guesses, self._team, self._ledger, self._clock)
-        self.native_seconds += seconds
-        self.step_count += 1
+        further = 0
+        if len(states) == 1 and not self.interrupt.is_set:
+            further = plan_further_steps(state, plan, guesses, self._config.joined_seconds)
+        ran = run_step(state, plan, guesses, further, self._machine, self._ledger)
+        self.native_seconds += ran.seconds
+        self.step_count += ran.step_count
         rows = sum(row.count for row in plan.rows)
-        self.row_count += rows
+        self.row_count += rows * ran.step_count
         self.batch_fill = rows / self._limits.rows
-        return refused + outputs
+        return refused + ran.outputs
 
     # ---- The layer by layer path of guests ----
 

@@ -10,6 +10,10 @@ later.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from realm.config import EngineConfig
 from realm.engine.admission import (
@@ -76,6 +80,16 @@ class ModelState:
             return True
         return bool(self._line) and not self._is_stalled
 
+    @cached_property
+    def last_tokens(self) -> NDArray[np.int32]:
+        """Those after which a text usually ends."""
+        return np.array(sorted(self.model.tokenizer.end_of_generation_ids), np.int32)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether someone waits for pages, or for being refused."""
+        return bool(self._growing or self._line or self.refused)
+
     def owners(self) -> set[str]:
         """Those that want something."""
         active = {each.owner for each in self.running.values()}
@@ -108,7 +122,8 @@ class ModelState:
         if sequence.knows_next():
             self.ready[sequence.number] = sequence
             return
-        sequence.ahead.clear()
+        if sequence.ahead:
+            sequence.turn()
         if len(sequence.tokens) > self.cache.page_count * PAGE_TOKENS:
             self.refused.append(sequence)
         elif sequence.pages and self.cache.covers(sequence):
@@ -317,7 +332,7 @@ class ModelState:
     def _strip(self, sequence: Sequence) -> None:
         sequence.paid = max(sequence.paid, sequence.computed)
         sequence.computed = 0
-        sequence.ahead.clear()
+        sequence.turn()
         self.cache.truncate(sequence, 0)
 
     def _wanting(self) -> Iterable[Sequence]:

@@ -59,6 +59,9 @@ class Sequence:
     speculation: its drafts; None without. drafter: of its draft model, if it has one.
     ahead: the next tokens, the first one first, as they are under the policy `ahead_sampling`; the
     cache holds every token before the last of them.
+    more: how many tokens will be asked for after the one it waits for, as far as anyone knows.
+    steady_count: tokens that it drew one after the other without a draft, and nothing else was done
+    with it.
     """
 
     number: int
@@ -85,11 +88,18 @@ class Sequence:
     drafter: ModelDrafts | None = None
     ahead: list[TokenAhead] = field(default_factory=list)
     ahead_sampling: SamplingParameters | None = None
+    more: int = 0
+    steady_count: int = 0
 
     @property
     def pending(self) -> int:
         """Tokens that the cache does not hold yet."""
         return len(self.tokens) - self.computed
+
+    def turn(self) -> None:
+        """It goes on in another way than by the token that follows."""
+        self.ahead.clear()
+        self.steady_count = 0
 
     def knows_next(self) -> bool:
         """Whether the token it waits for is the first of those ahead."""

@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from realm.config import SamplingParameters
 from realm.engine.batch import Batch, build_batch
 from realm.engine.drafting import Guess, settle_guess
-from realm.engine.draws import draw_error
+from realm.engine.draws import NO_TOKEN, draw_error
 from realm.engine.fairness import OwnerLedger
 from realm.engine.output import StepOutput, TokenLogprobs
 from realm.engine.scheduler import StepPlan
-from realm.engine.sequence import Sequence, Want
+from realm.engine.sequence import Sequence, TokenAhead, Want
 from realm.errors import CapacityError
-from realm.kernels import Team
+from realm.kernels import Interrupt, Team
 
 if TYPE_CHECKING:
     from realm.engine.model_state import ModelState
+
+
+class Machine(NamedTuple):
+    """What computes. clock: seconds. interrupt: set when no further step is to begin."""
+
+    team: Team
+    clock: Callable[[], float]
+    interrupt: Interrupt
+
+
+class StepsRun(NamedTuple):
+    """outputs: the answers that are complete. seconds: of the native call.
+
+    step_count: the planned step and those that followed it.
+    """
+
+    outputs: list[StepOutput]
+    seconds: float
+    step_count: int
 
 
 def run_step(  # noqa: PLR0917
     state: ModelState,
     plan: StepPlan,
     guesses: Mapping[int, Guess],
-    team: Team,
+    further: int,
+    machine: Machine,
     ledger: OwnerLedger,
-    clock: Callable[[], float],
-) -> tuple[list[StepOutput], float]:
-    """The answers that are complete, and the seconds of the native call."""
+) -> StepsRun:
+    """Computes the plan, and so many steps more that follow it (see `joining`)."""
     batch = build_batch(plan, state.sequences, guesses)
-    begin = clock()
-    sampled, logits = _compute(state, team, batch)
-    seconds = clock() - begin
-    price = _observe(state, plan, ledger, batch, seconds)
+    following = np.empty((further, len(batch.tokens)), np.int32) if further else None
+    begin = machine.clock()
+    sampled, logits = _compute(state, machine, batch, following)
+    seconds = machine.clock() - begin
+    later = [] if following is None else [row for row in following.tolist() if row[0] != NO_TOKEN]
+    step_count = 1 + len(later)
+    price = _observe(state, plan, ledger, batch, seconds / step_count)
     for row in plan.rows:
         state.computed(state.sequences[row.sequence], row.count, price)
     outputs = []
@@ -49,20 +72,20 @@ def run_step(  # noqa: PLR0917
                 [sampled[row] for row in rows],
                 [batch.draws.logprobs(row) for row in rows],
             )
+        each.steady_count += 1
+        if later:
+            _keep_ahead(each, [row[first] for row in later])
         outputs.append(
             answer(state, each, sampled[first], batch.draws.logprobs(first), logits.get(first))
         )
-    return outputs, seconds
+    return StepsRun(outputs, seconds, step_count)
 
 
-def answer_known(state: ModelState) -> list[StepOutput]:
-    """The answers that earlier steps have brought already, with what was drafted and right."""
-    outputs = []
-    for sequence in list(state.ready.values()):
-        known = sequence.ahead.pop(0)
-        state.computed(sequence, 1)
-        outputs.append(answer(state, sequence, known.token, known.logprobs))
-    return outputs
+def answer_known(state: ModelState, sequence: Sequence) -> StepOutput:
+    """The answer that an earlier step has brought already; the sequence is one of `state.ready`."""
+    known = sequence.ahead.pop(0)
+    state.computed(sequence, 1)
+    return answer(state, sequence, known.token, known.logprobs)
 
 
 def answer_refused(state: ModelState) -> list[StepOutput]:
@@ -92,15 +115,28 @@ def answer(
     return StepOutput(sequence.number, (token,), logprobs=logprobs)
 
 
+def _keep_ahead(sequence: Sequence, tokens: list[int]) -> None:
+    """What further steps drew for it stands ahead of it."""
+    assert isinstance(sequence.want, SamplingParameters)
+    sequence.ahead_sampling = sequence.want
+    for token in tokens:
+        if token < 0:
+            return  # whoever asks for it meets the error
+        sequence.ahead.append(TokenAhead(token, (), None))
+
+
 def _compute(
-    state: ModelState, team: Team, batch: Batch
+    state: ModelState, machine: Machine, batch: Batch, following: NDArray[np.int32] | None
 ) -> tuple[list[int], dict[int, NDArray[np.float32]]]:
-    """What was drawn in each row that gives logits, and the logits of those that asked for them."""
+    """What was drawn in each row that gives logits, and the logits of those that asked for them.
+
+    following: int32 [steps, rows]: gets what was drawn in each further step, NO_TOKEN if none came.
+    """
     native = state.model.native
     with state.model.step_lock:
         sampled = native.step(
             state.cache.pool,
-            team,
+            machine.team,
             tokens=batch.tokens,
             page_table=state.cache.table,
             segments=batch.segments,
@@ -111,6 +147,9 @@ def _compute(
             adapters=batch.adapters.natives,
             adapter_runs=batch.adapters.runs,
             adapter_weights=batch.adapters.weights,
+            following=following,
+            last_tokens=state.last_tokens,
+            interrupt=machine.interrupt,
         ).tolist()
         logits = {
             first: native.logits(first, first + 1)[0]

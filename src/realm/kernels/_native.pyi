@@ -11,6 +11,13 @@ class Team:
     @property
     def size(self) -> int: ...
 
+class Interrupt:
+    def __init__(self) -> None: ...
+    @property
+    def is_set(self) -> bool: ...
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+
 class Matrix:
     @property
     def rows(self) -> int: ...
@@ -185,6 +192,15 @@ class Transformer:
             NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
         ]
         | None = None,
+        following: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu")
+        ]
+        | None = None,
+        last_tokens: Annotated[
+            NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+        interrupt: Interrupt | None = None,
     ) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
     def logits(
         self, begin: int, end: int

@@ -124,6 +124,13 @@ class GuestRun:
                     answer = HANDLERS[number](state, *arguments)
                 except Exception as error:
                     answer = refusal(state, error)
+                while isinstance(answer, WaitForStep):
+                    output = self._surroundings.engine.take_known(answer.sequence)
+                    if output is None:
+                        break
+                    self._surroundings.services.account.turns.pay_token()
+                    self.stopwatch.token(now())
+                    answer = self._answer(answer, output)
                 if not isinstance(answer, int):
                     self._wait_for(answer)
                     return
@@ -153,14 +160,8 @@ class GuestRun:
 
     def deliver(self, output: StepOutput) -> None:
         """See `Run`."""
-        wait = self._wait
-        assert isinstance(wait, WaitForStep)
-        try:
-            if output.error is not None:
-                raise output.error
-            answer = wait.complete(output)
-        except Exception as error:
-            answer = refusal(self._state, error)
+        assert isinstance(self._wait, WaitForStep)
+        answer = self._answer(self._wait, output)
         self._wait = None
         self.sequence = None  # nothing else is set for such a wait
         if isinstance(answer, int):
@@ -168,6 +169,14 @@ class GuestRun:
             self._guest.resume(answer)
         else:
             self._wait_for(answer)
+
+    def _answer(self, wait: WaitForStep, output: StepOutput) -> Answer:
+        try:
+            if output.error is not None:
+                raise output.error
+            return wait.complete(output)
+        except Exception as error:
+            return refusal(self._state, error)
 
     def deliver_rows(self, rows: NDArray[np.float32] | RealmError) -> None:
         """See `Run`."""

@@ -108,7 +108,8 @@ def session_sample(
     allowed = handle.allowed()
     # A seed and a position have one noise: after a rewind the same is drawn again.
     drawn = None if allowed is not None else (engine.position(handle.sequence), sampling)
-    engine.sample(handle.sequence, sampling, allowed, masks_after)
+    more = max(0, surroundings.options.max_tokens - len(handle.token_ids) - 1)
+    engine.sample(handle.sequence, sampling, allowed, masks_after, more=more)
     if drawn is not None and drawn == handle.drawn:
         surroundings.services.account.turns.charge_repeat()
     handle.drawn = drawn

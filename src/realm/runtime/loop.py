@@ -122,6 +122,7 @@ class EngineLoop:
             if self._closing:
                 return False
             self._inbox.append((action, job))
+            self._engine.interrupt.set()
             self._changed.notify_all()
             return True
 
@@ -132,6 +133,7 @@ class EngineLoop:
                     self._changed.wait(_DEADLINE_CHECK_SECONDS if self._active else None)
                 letters = list(self._inbox)
                 self._inbox.clear()
+                self._engine.interrupt.clear()
                 if self._closing:
                     break
             for action, _ in letters:
@@ -172,6 +174,8 @@ class EngineLoop:
             self.herald.send()
             self._advance_busy()
         self.herald.send()
+        if self._busy or self._layered:
+            self._engine.interrupt.set()
         if self._engine.has_work:
             self._step()
         if self._active and self._now() >= self._next_deadline_check:

@@ -94,7 +94,8 @@ class InferenceSession:
     def start(self) -> None:
         """Ask for the first token."""
         if self._constraint is None:
-            self._engine.sample(self.sequence, self._options.sampling)
+            more = self._options.max_tokens - len(self._token_ids) - 1
+            self._engine.sample(self.sequence, self._options.sampling, more=more)
         else:
             allowed, masks_after = self._constraint.allowed(), self._constraint.allowed_after
             self._engine.sample(self.sequence, self._options.sampling, allowed, masks_after)

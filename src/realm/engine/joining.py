@@ -1,0 +1,57 @@
+"""How many steps one native call computes: decode rows alone, each with what it drew just before.
+
+Most of what a short step costs beside the native core is paid once for all of them. What the
+further ones draw stands ahead of its sequence, as drafted tokens that were right do: whoever goes
+on in another way loses them, and no text changes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from realm.config import SamplingParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from realm.engine.drafting import Guess
+    from realm.engine.model_state import ModelState
+    from realm.engine.scheduler import StepPlan
+    from realm.engine.sequence import Sequence
+
+MOST_STEPS = 4
+STEADY_TOKENS = 8  # a sequence that drew so many in the same way will go on so
+
+
+def plan_further_steps(
+    state: ModelState, plan: StepPlan, guesses: Mapping[int, Guess], most_seconds: float
+) -> int:
+    """How many steps follow the planned one at once. Gives its sequences the cache pages for them.
+
+    most_seconds: of all of them; nobody else is served meanwhile.
+    """
+    if len(plan.rows) < len(state.running) or state.is_awaited:
+        return 0
+    sequences = [state.sequences[row.sequence] for row in plan.rows]
+    count = min(MOST_STEPS, int(most_seconds / state.row_cost.seconds(len(sequences)))) - 1
+    for sequence in sequences:
+        if count < 1:
+            return 0
+        count = min(count, _further_tokens(sequence, state.cache.context_length))
+    if count < 1 or any(guess.token_ids for guess in guesses.values()):
+        return 0
+    if all(state.cache.reserve(each, len(each.tokens) + count) for each in sequences):
+        return count
+    return 0
+
+
+def _further_tokens(sequence: Sequence, context_length: int) -> int:
+    """How many more are sure to be asked for, as far as anyone knows."""
+    want = sequence.want
+    if sequence.pending != 1 or sequence.steady_count < STEADY_TOKENS:
+        return 0
+    if not isinstance(want, SamplingParameters) or want.logprobs is not None:
+        return 0
+    if sequence.allowed is not None or sequence.masks_after is not None:
+        return 0
+    return min(sequence.more, context_length - len(sequence.tokens) - 1)

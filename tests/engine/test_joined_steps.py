@@ -1,0 +1,316 @@
+"""Steps that one native call computes together: the same tokens, and nobody waits longer."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from tests.engine.conftest import Loader
+from tests.random_adapters import random_adapter
+from tests.tiny_model import VOCABULARY
+
+from realm.config import EngineConfig, SamplingParameters, SpeculativeConfig
+from realm.engine import Engine
+from realm.engine.joining import MOST_STEPS, STEADY_TOKENS
+from realm.errors import NativeError
+from realm.kernels import Interrupt
+from realm.model import StoredModel, WeightedAdapter
+
+PROMPT = list(range(40, 72))
+GREEDY = SamplingParameters(temperature=0.0)
+SAMPLED = SamplingParameters(temperature=1.2, seed=11)
+POLICIES = {
+    "greedy": GREEDY,
+    "sampled": SAMPLED,
+    "penalties": SamplingParameters(
+        temperature=0.9, seed=5, repetition_penalty=1.3, frequency_penalty=0.5, presence_penalty=0.2
+    ),
+    "bias": SamplingParameters(temperature=0.8, seed=2, logit_bias=((7, 3.0), (9, 2.0))),
+}
+COUNT = 60
+
+
+def engine_with(joined_seconds: float = 1.0, cache_bytes: int = 64 << 20) -> Engine:
+    """Each look at the clock takes a microsecond; nothing is drafted."""
+    ticks = itertools.count()
+    config = EngineConfig(
+        threads=2,
+        cache_bytes=cache_bytes,
+        joined_seconds=joined_seconds,
+        speculation=SpeculativeConfig(draft_k=0),
+    )
+    return Engine(config, lambda: next(ticks) * 1e-6)
+
+
+class Decoding:
+    """Texts that one engine goes on with, until each has so many tokens."""
+
+    def __init__(self, engine: Engine, model: StoredModel) -> None:
+        self.engine = engine
+        self.model = model
+        self.calls = 0
+        self.tokens: dict[int, list[int]] = {}
+        self._policies: dict[int, SamplingParameters] = {}
+        self._count = 0
+
+    def begin(
+        self,
+        policy: SamplingParameters,
+        prompt: Sequence[int] = PROMPT,
+        adapters: Sequence[WeightedAdapter] = (),
+    ) -> int:
+        number = self.engine.open(self.model, "a", adapters=adapters)
+        self.engine.append(number, prompt)
+        self.tokens[number] = []
+        self._policies[number] = policy
+        return number
+
+    def ask_all(self, count: int) -> None:
+        self._count = count
+        for number in self.tokens:
+            self.ask(number)
+
+    def run(self, count: int = COUNT) -> list[list[int]]:
+        self.ask_all(count)
+        while any(len(each) < count for each in self.tokens.values()):
+            self.step()
+        return list(self.tokens.values())
+
+    def step(self) -> None:
+        before = self.engine.step_count
+        outputs = self.engine.step()
+        self.calls += self.engine.step_count > before
+        for output in outputs:
+            assert output.error is None
+            self.tokens[output.sequence] += output.token_ids
+            self.ask(output.sequence)
+
+    def ask(self, number: int) -> None:
+        left = self._count - len(self.tokens[number])
+        if left > 0:
+            self.engine.sample(number, self._policies[number], more=left - 1)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_the_same_tokens_in_fewer_calls(load_tiny: Loader, isa: str, name: str, batch: int) -> None:
+    model = load_tiny(isa)
+    packed = model.pack_adapter(random_adapter(model.adapter_base, rank=8))
+    found = []
+    for joined_seconds in (0.0, 1.0):
+        decoding = Decoding(engine_with(joined_seconds), model)
+        for index in range(batch):
+            policy = dataclasses.replace(POLICIES[name], seed=index)
+            adapters = [WeightedAdapter(packed, 0.5)] if index % 3 == 1 else []
+            decoding.begin(policy, PROMPT[index:], adapters)
+        found.append(decoding.run())
+        if joined_seconds == 0.0:
+            assert decoding.calls == decoding.engine.step_count
+        else:
+            assert decoding.calls < decoding.engine.step_count
+            most = COUNT if batch == 1 else COUNT + MOST_STEPS  # none is computed in vain
+            assert decoding.engine.step_count <= most
+    assert found[0] == found[1]
+
+
+def test_one_call_has_so_many_steps(load_tiny: Loader) -> None:
+    decoding = Decoding(engine_with(), load_tiny())
+    decoding.begin(GREEDY)
+    decoding.run()
+    joined = COUNT - STEADY_TOKENS
+    assert decoding.calls == STEADY_TOKENS + -(-joined // MOST_STEPS)
+
+
+def test_time_is_limited(load_tiny: Loader) -> None:
+    decoding = Decoding(engine_with(1.5e-6), load_tiny())  # a step takes one microsecond
+    decoding.begin(GREEDY)
+    decoding.run()
+    assert decoding.calls == COUNT
+
+
+def test_an_interrupt_ends_it(load_tiny: Loader) -> None:
+    decoding = Decoding(engine_with(), load_tiny())
+    decoding.begin(GREEDY)
+    decoding.engine.interrupt.set()
+    decoding.run()
+    assert decoding.calls == COUNT
+
+
+def test_nothing_follows_the_end_of_a_text(load_tiny: Loader) -> None:
+    model = load_tiny()
+    (end,) = model.tokenizer.end_of_generation_ids
+    decoding = Decoding(engine_with(), model)
+    decoding.begin(dataclasses.replace(GREEDY, logit_bias=((end, 1000.0),)))
+    assert decoding.run() == [[end] * COUNT]
+    assert decoding.calls == COUNT
+
+
+def test_nobody_waits_for_pages_meanwhile(load_tiny: Loader) -> None:
+    model = load_tiny()
+    page_bytes = model.native.page_bytes("float16")
+    decoding = Decoding(engine_with(cache_bytes=4 * page_bytes), model)
+    first = decoding.begin(GREEDY)
+    other = decoding.begin(GREEDY, PROMPT * 3)
+    state = decoding.engine._find(other)[0]
+    waits = 0
+    decoding.ask_all(40)
+    while len(decoding.tokens[first]) < 40:
+        is_awaited = bool(state.running) and state.is_awaited
+        before = decoding.engine.step_count
+        decoding.step()
+        waits += is_awaited
+        assert not is_awaited or decoding.engine.step_count <= before + 1
+    assert waits > STEADY_TOKENS
+
+
+def mask(engine: Engine, number: int) -> None:
+    engine.sample(number, GREEDY, np.full(-(-VOCABULARY // 32), 0xFFFFFFFF, np.uint32), more=30)
+
+
+def log_probabilities(engine: Engine, number: int) -> None:
+    engine.sample(number, dataclasses.replace(GREEDY, logprobs=1), more=30)
+
+
+def logits(engine: Engine, number: int) -> None:
+    engine.logits(number)
+
+
+@pytest.mark.parametrize("ask", [mask, log_probabilities, logits])
+def test_what_is_computed_alone(load_tiny: Loader, ask: Callable[[Engine, int], None]) -> None:
+    """Beside a sequence that wants more than a token, no step is joined to another."""
+    engine, model = engine_with(), load_tiny()
+    usual, special = (engine.open(model, "a") for _ in range(2))
+    for number in (usual, special):
+        engine.append(number, PROMPT)
+    for _ in range(2 * STEADY_TOKENS):
+        engine.sample(usual, GREEDY, more=30)
+        ask(engine, special)
+        assert {each.sequence for each in engine.step()} == {usual, special}
+    assert engine.step_count == 2 * STEADY_TOKENS
+    for _ in range(2):
+        engine.sample(usual, GREEDY, more=30)
+        engine.step()
+    assert engine.step_count == 2 * STEADY_TOKENS + MOST_STEPS  # without it, they are
+
+
+def go_on(engine: Engine, number: int) -> int:
+    return number
+
+
+def other_policy(engine: Engine, number: int) -> int:
+    engine.sample(number, SAMPLED, more=9)
+    engine.step()
+    return number
+
+
+def other_tokens(engine: Engine, number: int) -> int:
+    engine.append(number, [200, 201])
+    return number
+
+
+def rewind(engine: Engine, number: int) -> int:
+    engine.rewind(number, engine.position(number) - 3)
+    return number
+
+
+def fork(engine: Engine, number: int) -> int:
+    copy = engine.fork(number)
+    engine.append(copy, [7, 8])
+    return copy
+
+
+@pytest.mark.parametrize("change", [go_on, other_policy, other_tokens, rewind, fork])
+def test_what_changes_while_tokens_are_ahead(
+    load_tiny: Loader, change: Callable[[Engine, int], int]
+) -> None:
+    found = []
+    for joined_seconds in (0.0, 1.0):
+        engine = engine_with(joined_seconds)
+        number = engine.open(load_tiny(), "a")
+        engine.append(number, PROMPT)
+        tokens = []
+        for _ in range(STEADY_TOKENS + 2):  # the last but one begins a call of several steps
+            engine.sample(number, GREEDY, more=30)
+            (output,) = engine.step()
+            tokens += output.token_ids
+        assert bool(engine._find(number)[1].ahead) == (joined_seconds > 0.0)
+        changed = change(engine, number)
+        if change is not go_on:
+            assert not engine._find(changed)[1].ahead
+        for _ in range(20):
+            engine.sample(changed, GREEDY, more=30)
+            (output,) = engine.step()
+            tokens += output.token_ids
+        found.append(tokens)
+    assert found[0] == found[1]
+
+
+def test_who_never_takes_what_is_ahead(load_tiny: Loader) -> None:
+    """A program that goes on in its own way costs a call of several steps now and then."""
+    engine = engine_with()
+    number = engine.open(load_tiny(), "a")
+    engine.append(number, PROMPT)
+    for turn in range(5 * STEADY_TOKENS):
+        policy = dataclasses.replace(SAMPLED, seed=turn)
+        engine.sample(number, policy, more=30)
+        engine.step()
+    further = engine.step_count - 5 * STEADY_TOKENS
+    assert 0 < further <= 5 * (MOST_STEPS - 1)
+
+
+def following(model: StoredModel, engine: Engine, **changes: object) -> None:
+    """One row at the end of a text that the cache holds, and what follows it."""
+    number = engine.open(model, "a")
+    engine.append(number, PROMPT)
+    engine.sample(number, GREEDY)
+    engine.step()
+    state, sequence = engine._find(number)
+    arguments = {
+        "tokens": np.array(sequence.tokens[-1:], np.int32),
+        "page_table": state.cache.table,
+        "segments": np.array([[sequence.table_row, len(PROMPT), 1]], np.int32),
+        "layer_begin": 0,
+        "layer_end": model.hyperparameters.layer_count,
+        "logit_rows": np.array([0], np.int32),
+        "sampling_floats": np.zeros((1, 7), np.float32),
+        "sampling_integers": np.array([[1, 0, 0, 33, 0, 0, 32, 0, 0, -1, -1]], np.int64),
+        "history": np.zeros(0, np.int32),
+        "following": np.zeros((3, 1), np.int32),
+        **changes,
+    }
+    assert state.cache.reserve(sequence, len(PROMPT) + 4)
+    model.native.step(state.cache.pool, engine._team, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"following": np.zeros((65, 1), np.int32)},
+        {"following": np.zeros((3, 2), np.int32)},
+        {"following": np.zeros((40, 1), np.int32)},  # past the pages of the sequence
+        {"layer_end": 1},
+        {"logit_rows": np.zeros(0, np.int32), "sampling_integers": None},
+        {"sampling_integers": np.array([[0, 0, 0, 33, 0, 0, 32, 0, 0, -1, -1]], np.int64)},
+        {
+            "sampling_integers": np.array([[1, 0, 0, 33, 0, 0, 32, 0, 0, 0, -1]], np.int64),
+            "allowed": np.zeros((1, -(-VOCABULARY // 32)), np.uint32),
+        },
+    ],
+)
+def test_what_the_native_core_refuses(load_tiny: Loader, changes: dict[str, object]) -> None:
+    with pytest.raises(NativeError):
+        following(load_tiny(), engine_with(), **changes)
+
+
+def test_what_follows_is_written_as_far_as_it_comes(load_tiny: Loader) -> None:
+    out, interrupt = np.zeros((3, 1), np.int32), Interrupt()
+    following(load_tiny(), engine_with(), following=out, interrupt=interrupt)
+    assert (out >= 0).all()
+    following(load_tiny(), engine_with(), following=out, last_tokens=out[0])
+    assert out[0, 0] >= 0 and (out[1:] == -1).all()
+    interrupt.set()
+    following(load_tiny(), engine_with(), following=out, interrupt=interrupt)
+    assert (out == -1).all()
