@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from realm.errors import CancelledError, GuestLimitError, RealmError, RequestError
@@ -72,20 +73,20 @@ class EngineLoop:
 
     def submit(self, job: Job) -> None:
         """Any thread: the job will run, or fail. Raises RequestError once the loop is closed."""
-        if not self._post(partial(self._enqueue, job), job):
+        if not self._post(partial(self._enqueue, job), job.account, job):
             raise RequestError("the runtime is closed")
 
     def cancel(self, job: Job) -> None:
         """Any thread: the job ends within one step; nothing happens if it has ended."""
-        self._post(partial(self._cancel, job), None)
+        self._post(partial(self._cancel, job), job.account)
 
     def wake(self, job: Job) -> None:
         """Any thread: the job's client has taken output, or a worker has done its work."""
-        self._post(partial(self._resume, job), None)
+        self._post(partial(self._resume, job), job.account)
 
     def call(self, action: Callable[[], object]) -> None:
         """Any thread: `action` runs on the engine thread, soon; never when the loop is closed."""
-        self._post(action, None)
+        self._post(action)
 
     def run(self, action: Callable[[], None]) -> bool:
         """Any other thread: as `call`, and waits for the end; False when the loop was closed."""
@@ -97,7 +98,7 @@ class EngineLoop:
             finally:
                 done.set()
 
-        self._post(act, None)
+        self._post(act)
         while not done.wait(_DEADLINE_CHECK_SECONDS):
             if not self._thread.is_alive():
                 break
@@ -117,12 +118,22 @@ class EngineLoop:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _post(self, action: Callable[[], object], job: Job | None) -> bool:
+    def _post(
+        self,
+        action: Callable[[], object],
+        sender: TenantAccount | None = None,
+        job: Job | None = None,
+    ) -> bool:
+        """job: fails if the action never comes to run. False when the loop is closed.
+
+        A sender that has had more than its share of the thread waits for all steps of a call.
+        """
         with self._changed:
             if self._closing:
                 return False
             self._inbox.append((action, job))
-            self._engine.interrupt.set()
+            if sender is None or not sender.turns.is_spent(self._now()):
+                self._engine.interrupt.set()
             self._changed.notify_all()
             return True
 
@@ -174,9 +185,9 @@ class EngineLoop:
             self.herald.send()
             self._advance_busy()
         self.herald.send()
-        if self._busy or self._layered:
-            self._engine.interrupt.set()
         if self._engine.has_work:
+            if self._layered or (self._busy and self._is_busy_one_due()):
+                self._engine.interrupt.set()
             self._step()
         if self._active and self._now() >= self._next_deadline_check:
             self._check_deadlines()
@@ -200,6 +211,12 @@ class EngineLoop:
                 return job
             self._busy.append(job)
         return None
+
+    def _is_busy_one_due(self) -> bool:
+        """Whether one of those that wait for the thread may have it soon."""
+        now = self._now()
+        looked_at = islice(self._busy, _BUSY_LOOKS)
+        return any(not job.account.turns.is_spent(now) for job in looked_at)
 
     def _run_layers(self) -> None:
         """Rounds of single layers for all guests that wait for some, for a turn's time at most."""
