@@ -5,7 +5,7 @@
 namespace realm {
 namespace {
 
-void check_draws(const Draws& draws, size_t count, int vocabulary) {
+void check_draws(const Draws& draws, size_t count, size_t times, int vocabulary) {
   require(draws.floats && draws.history, "sampling needs floats, integers and history together");
   require(draws.floats->shape(0) == count && draws.floats->shape(1) == 7,
           "sampling floats must be [rows, 7]");
@@ -22,11 +22,12 @@ void check_draws(const Draws& draws, size_t count, int vocabulary) {
           "a mask must have one bit a token");
   require(!draws.noise_tokens || draws.noise_tokens->size() == static_cast<size_t>(vocabulary),
           "noise_tokens must be [vocabulary]");
-  require(draws.logprobs.has_value() == draws.logprob_tokens.has_value() &&
-              (!draws.logprobs || (draws.logprobs->shape(0) == count && draws.logprobs->shape(1) > 0 &&
-                                   draws.logprob_tokens->shape(0) == count &&
-                                   draws.logprob_tokens->shape(1) == draws.logprobs->shape(1))),
-          "log probabilities need values and tokens, [rows, 1 + most]");
+  require(
+      draws.logprobs.has_value() == draws.logprob_tokens.has_value() &&
+          (!draws.logprobs || (draws.logprobs->shape(0) == times * count && draws.logprobs->shape(1) > 0 &&
+                               draws.logprob_tokens->shape(0) == times * count &&
+                               draws.logprob_tokens->shape(1) == draws.logprobs->shape(1))),
+      "log probabilities need values and tokens, [rows of all steps, 1 + most]");
 }
 
 // Offset and count lie in an array of `size`.
@@ -37,10 +38,10 @@ bool lies_in(int64_t offset, int64_t count, size_t size) {
 
 }  // namespace
 
-void read_draws(const Draws& draws, int vocabulary, StepInput& input) {
+void read_draws(const Draws& draws, int vocabulary, int following, StepInput& input) {
   if (!draws.integers) return;
   const size_t count = input.logit_rows.size();
-  check_draws(draws, count, vocabulary);
+  check_draws(draws, count, 1 + static_cast<size_t>(following), vocabulary);
   const size_t bias_size = draws.bias_tokens ? draws.bias_tokens->size() : 0;
   const int64_t masks = draws.allowed ? static_cast<int64_t>(draws.allowed->shape(0)) : 0;
   const int64_t most = draws.logprobs ? static_cast<int64_t>(draws.logprobs->shape(1)) - 1 : -1;
@@ -76,6 +77,7 @@ void read_draws(const Draws& draws, int vocabulary, StepInput& input) {
     if (draws.noise_tokens) row.noise_tokens = draws.noise_tokens->data();
     row.logprob_count = static_cast<int>(n[10]);
     if (row.logprob_count >= 0) {
+      row.logprob_stride = static_cast<size_t>(most) + 1;
       row.logprobs = draws.logprobs->data() + static_cast<int64_t>(i) * (most + 1);
       row.logprob_tokens = draws.logprob_tokens->data() + static_cast<int64_t>(i) * (most + 1);
     }

@@ -21,13 +21,13 @@ struct Draws {
   std::optional<Tokens> bias_tokens;
   std::optional<Vector> bias_values;
   std::optional<Array<const uint32_t, nanobind::ndim<2>>> allowed;  // [masks, ceil(vocabulary / 32)]
-  std::optional<Array<float, nanobind::ndim<2>>> logprobs;          // [rows, 1 + most]: out
+  std::optional<Array<float, nanobind::ndim<2>>> logprobs;          // [rows of all steps, 1 + most]: out
   std::optional<Array<int32_t, nanobind::ndim<2>>> logprob_tokens;  // the same shape: out
   std::optional<Tokens> noise_tokens;                               // [vocabulary]
 };
 
 // Checks `draws` and adds one SamplingRow for each of the input's logit_rows, or none without integers. The
-// rows point into the arrays. Raises NativeError.
-void read_draws(const Draws& draws, int vocabulary, StepInput& input);
+// rows point into the arrays. following: how many steps come after this one. Raises NativeError.
+void read_draws(const Draws& draws, int vocabulary, int following, StepInput& input);
 
 }  // namespace realm

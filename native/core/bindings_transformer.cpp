@@ -5,6 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
+#include <limits>
 #include <optional>
 
 #include "bindings.h"
@@ -125,7 +126,8 @@ void check_segments(const Transformer& model, const StepInput& input, const Cach
 
 // out: int32 [times, rows], filled with -1.
 FollowingSteps read_following(std::optional<Array<int32_t, nb::ndim<2>>>& out,
-                              const std::optional<Int32s>& last_tokens, const Interrupt* interrupt) {
+                              const std::optional<Int32s>& last_tokens, float least_logprob,
+                              const Interrupt* interrupt) {
   FollowingSteps following;
   if (!out) return following;
   require(out->shape(0) <= 64, "at most 64 steps follow one");
@@ -136,6 +138,7 @@ FollowingSteps read_following(std::optional<Array<int32_t, nb::ndim<2>>>& out,
     following.last_tokens = last_tokens->data();
     following.last_token_count = static_cast<int>(last_tokens->size());
   }
+  following.least_logprob = least_logprob;
   following.interrupt = interrupt;
   return following;
 }
@@ -143,15 +146,17 @@ FollowingSteps read_following(std::optional<Array<int32_t, nb::ndim<2>>>& out,
 void check_following(const StepInput& input, const std::optional<Array<int32_t, nb::ndim<2>>>& out,
                      bool is_whole) {
   if (!out) return;
-  const size_t rows = static_cast<size_t>(input.rows);
-  require(is_whole && input.tokens && !input.hidden_out && input.segments.size() == rows &&
-              input.logit_rows.size() == rows && input.sampling.size() == rows && out->shape(1) == rows,
-          "steps follow one of all layers, in which each segment is one row that draws a token");
-  for (size_t i = 0; i < rows; i++) {
-    const SamplingRow& row = input.sampling[i];
-    require(input.segments[i].count == 1 && input.logit_rows[i] == static_cast<int32_t>(i) && row.draw &&
-                !row.allowed && row.logprob_count < 0,
-            "what follows a row needs a token in it, drawn without a mask and without log probabilities");
+  const size_t count = input.segments.size();
+  require(is_whole && input.tokens && !input.hidden_out && input.logit_rows.size() == count &&
+              input.sampling.size() == count && out->shape(1) == count,
+          "steps follow one of all layers, in which each segment draws a token");
+  require(input.adapters.empty() || input.rows == static_cast<int>(count),
+          "with adapters, steps follow one of one row a segment");
+  int32_t end = 0;
+  for (size_t i = 0; i < count; i++) {
+    end += input.segments[i].count;
+    require(input.logit_rows[i] == end - 1 && input.sampling[i].draw && !input.sampling[i].allowed,
+            "what follows a segment needs a token in its last row, drawn without a mask");
   }
 }
 
@@ -167,9 +172,9 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     const std::vector<const Adapter*>& adapters,
     std::optional<Array<const int32_t, nb::ndim<2>>> adapter_runs, std::optional<Vector> adapter_weights,
     std::optional<Array<int32_t, nb::ndim<2>>> following_out, std::optional<Int32s> last_tokens,
-    const Interrupt* interrupt) {
+    float least_logprob, const Interrupt* interrupt) {
   StepInput input;
-  const FollowingSteps following = read_following(following_out, last_tokens, interrupt);
+  const FollowingSteps following = read_following(following_out, last_tokens, least_logprob, interrupt);
   require(tokens.has_value() != hidden.has_value(), "a step takes tokens or hidden states");
   const int layer_count = static_cast<int>(model.layers_.size());
   require(0 <= layer_begin && layer_begin <= layer_end && layer_end <= layer_count, "layers out of range");
@@ -211,7 +216,7 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
   }
   read_draws({sampling_floats, sampling_integers, history, bias_tokens, bias_values, allowed, logprobs,
               logprob_tokens, noise_tokens},
-             model.shape_.vocabulary, input);
+             model.shape_.vocabulary, following.times, input);
   read_adapters({adapters, adapter_runs, adapter_weights}, model, input);
   check_following(input, following_out, layer_end - layer_begin == layer_count);
   const size_t outputs = input.logit_rows.size();
@@ -350,7 +355,8 @@ void bind_transformer(nb::module_& module) {
            "allowed"_a = nb::none(), "logprobs"_a = nb::none(), "logprob_tokens"_a = nb::none(),
            "noise_tokens"_a = nb::none(), "adapters"_a = std::vector<const Adapter*>(),
            "adapter_runs"_a = nb::none(), "adapter_weights"_a = nb::none(), "following"_a = nb::none(),
-           "last_tokens"_a = nb::none(), "interrupt"_a.none() = nb::none())
+           "last_tokens"_a = nb::none(), "least_logprob"_a = -std::numeric_limits<float>::infinity(),
+           "interrupt"_a.none() = nb::none())
       .def("logits", &logits, "begin"_a, "end"_a)
       .def_prop_ro(
           "final_norm",

@@ -35,6 +35,7 @@ struct SamplingRow {
   // Log probabilities under the model itself, before anything of the policy: the chosen token's, then those
   // of the `logprob_count` most likely tokens. -1: none are wanted.
   int logprob_count = -1;
+  size_t logprob_stride = 0;          // from one row of these arrays to the next
   float* logprobs = nullptr;          // [1 + logprob_count]
   int32_t* logprob_tokens = nullptr;  // [1 + logprob_count]; -1 past the end of a small vocabulary
 };

@@ -33,12 +33,12 @@ POLICIES = {
 COUNT = 60
 
 
-def engine_with(joined_seconds: float = 1.0, cache_bytes: int = 64 << 20) -> Engine:
+def engine_with(joined_seconds: float = 1.0) -> Engine:
     """Each look at the clock takes a microsecond; nothing is drafted."""
     ticks = itertools.count()
     config = EngineConfig(
         threads=2,
-        cache_bytes=cache_bytes,
+        cache_bytes=64 << 20,
         joined_seconds=joined_seconds,
         speculation=SpeculativeConfig(draft_k=0),
     )
@@ -68,13 +68,10 @@ class Decoding:
         self._policies[number] = policy
         return number
 
-    def ask_all(self, count: int) -> None:
+    def run(self, count: int = COUNT) -> list[list[int]]:
         self._count = count
         for number in self.tokens:
             self.ask(number)
-
-    def run(self, count: int = COUNT) -> list[list[int]]:
-        self.ask_all(count)
         while any(len(each) < count for each in self.tokens.values()):
             self.step()
         return list(self.tokens.values())
@@ -146,24 +143,6 @@ def test_nothing_follows_the_end_of_a_text(load_tiny: Loader) -> None:
     decoding.begin(dataclasses.replace(GREEDY, logit_bias=((end, 1000.0),)))
     assert decoding.run() == [[end] * COUNT]
     assert decoding.calls == COUNT
-
-
-def test_nobody_waits_for_pages_meanwhile(load_tiny: Loader) -> None:
-    model = load_tiny()
-    page_bytes = model.native.page_bytes("float16")
-    decoding = Decoding(engine_with(cache_bytes=4 * page_bytes), model)
-    first = decoding.begin(GREEDY)
-    other = decoding.begin(GREEDY, PROMPT * 3)
-    state = decoding.engine._find(other)[0]
-    waits = 0
-    decoding.ask_all(40)
-    while len(decoding.tokens[first]) < 40:
-        is_awaited = bool(state.running) and state.is_awaited
-        before = decoding.engine.step_count
-        decoding.step()
-        waits += is_awaited
-        assert not is_awaited or decoding.engine.step_count <= before + 1
-    assert waits > STEADY_TOKENS
 
 
 def mask(engine: Engine, number: int) -> None:
@@ -261,20 +240,28 @@ def test_who_never_takes_what_is_ahead(load_tiny: Loader) -> None:
     assert 0 < further <= 5 * (MOST_STEPS - 1)
 
 
-def following(model: StoredModel, engine: Engine, **changes: object) -> None:
-    """One row at the end of a text that the cache holds, and what follows it."""
+# Draws a token at position 33 and tells how likely it was.
+CHANCES = np.array([[1, 0, 0, 33, 0, 0, 32, 0, 0, -1, 0]], np.int64)
+
+
+def following(
+    model: StoredModel, engine: Engine, *, is_whole: bool = False, **changes: object
+) -> None:
+    """The row at the end of a text, or all of them, and what follows it."""
     number = engine.open(model, "a")
     engine.append(number, PROMPT)
     engine.sample(number, GREEDY)
     engine.step()
     state, sequence = engine._find(number)
+    first = 0 if is_whole else len(PROMPT)
+    text = sequence.tokens[first:]
     arguments = {
-        "tokens": np.array(sequence.tokens[-1:], np.int32),
+        "tokens": np.array(text, np.int32),
         "page_table": state.cache.table,
-        "segments": np.array([[sequence.table_row, len(PROMPT), 1]], np.int32),
+        "segments": np.array([[sequence.table_row, first, len(text)]], np.int32),
         "layer_begin": 0,
         "layer_end": model.hyperparameters.layer_count,
-        "logit_rows": np.array([0], np.int32),
+        "logit_rows": np.array([len(text) - 1], np.int32),
         "sampling_floats": np.zeros((1, 7), np.float32),
         "sampling_integers": np.array([[1, 0, 0, 33, 0, 0, 32, 0, 0, -1, -1]], np.int64),
         "history": np.zeros(0, np.int32),
@@ -303,6 +290,36 @@ def following(model: StoredModel, engine: Engine, **changes: object) -> None:
 def test_what_the_native_core_refuses(load_tiny: Loader, changes: dict[str, object]) -> None:
     with pytest.raises(NativeError):
         following(load_tiny(), engine_with(), **changes)
+
+
+def test_a_text_and_what_follows_it(load_tiny: Loader) -> None:
+    """Several rows may come first; what is known of tokens' chances stands behind one another."""
+    found = []
+    for is_whole in (False, True):
+        out, chances = np.zeros((3, 1), np.int32), np.zeros((4, 1), np.float32)
+        tokens = np.zeros((4, 1), np.int32)
+        arguments = {"logprobs": chances, "logprob_tokens": tokens, "sampling_integers": CHANCES}
+        following(load_tiny(), engine_with(), is_whole=is_whole, following=out, **arguments)
+        assert (out == tokens[1:]).all()
+        assert (chances < 0.0).all()
+        found.append((tokens.tolist(), chances.tolist()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_what_is_no_longer_likely_ends_it(load_tiny: Loader, steps: int) -> None:
+    model, engine = load_tiny(), engine_with()
+    out, chances = np.zeros((3, 1), np.int32), np.zeros((4, 1), np.float32)
+    arguments = {
+        "following": out,
+        "sampling_integers": CHANCES,
+        "logprobs": chances,
+        "logprob_tokens": np.zeros((4, 1), np.int32),
+    }
+    following(model, engine, **arguments)
+    least = float(chances[:steps].sum()) + 1e-4  # what so many tokens together fall short of
+    following(model, engine_with(), least_logprob=least, **arguments)
+    assert (out[: steps - 1] >= 0).all() and (out[steps - 1 :] == -1).all()
 
 
 def test_what_follows_is_written_as_far_as_it_comes(load_tiny: Loader) -> None:

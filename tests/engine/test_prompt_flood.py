@@ -1,5 +1,7 @@
 """One owner's prompts without end beside owners that read answers, on a machine of made-up time."""
 
+import dataclasses
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -9,11 +11,12 @@ from tests.engine.simulator import Simulator, Visit
 
 from realm.engine.fairness import OwnerLedger
 from realm.engine.scheduler import (
+    MANY_STEPS,
     Candidate,
     StepCost,
     StepLimits,
     held_back,
-    held_budget,
+    held_pause,
     plan_step,
 )
 
@@ -116,10 +119,27 @@ def test_somebody_is_always_served(candidates: list[Candidate], virtual: dict[st
 
 def test_what_is_held_back_gets_half_an_equal_share_of_the_time() -> None:
     # Of 8.4 ms, for one beside eight others: a sixteenth, 1.3 rows; 100 in each 77th step.
-    rows = [held_budget(100, 1 / 8, 0.0084, LIMITS, COST, turn) for turn in range(154)]
-    assert [turn for turn, count in enumerate(rows) if count] == [0, 77]
-    assert set(rows) == {0, 100}
-    assert held_budget(40, 1.0, 0.0532, LIMITS, COST, turn=3) == 40
+    pauses = [held_pause(100, 1 / 8, 0.0084, LIMITS, COST, turn) for turn in range(154)]
+    assert pauses == [0, *range(76, 0, -1), 0, *range(76, 0, -1)]
+    assert held_pause(40, 1.0, 0.0532, LIMITS, COST, turn=3) == 0
+
+
+def test_how_long_a_plan_stands() -> None:
+    virtual = {"reader": 0.0, "flood": 9000.0}
+    reader, flood = Candidate(1, "reader", 1), Candidate(2, "flood", 400)
+    assert plan_step([reader], virtual, LIMITS, COST, turn=5).steps == MANY_STEPS
+    turns = [plan_step([reader, flood], virtual, LIMITS, COST, turn=n) for n in range(100)]
+    for plan, later in itertools.pairwise(turns):
+        if plan.token_count > 1:
+            assert plan.steps == 1
+        else:
+            assert (plan.steps == 1) == (later.token_count > 1)
+            assert plan.steps == 1 or later.steps == plan.steps - 1
+    assert max(plan.steps for plan in turns) > 4
+    other = Candidate(3, "other", 1)
+    few = dataclasses.replace(LIMITS, rows=1)
+    both = plan_step([reader, other], {"reader": 0.0, "other": 0.0}, few, COST)
+    assert both.steps == 1, "one of them is left out"
 
 
 def test_others_prompts_go_first_and_the_held_back_come_to_an_end() -> None:

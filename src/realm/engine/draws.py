@@ -53,7 +53,7 @@ class Draws:
 
     def logprobs(self, row: int) -> tuple[TokenLogprobs, ...]:
         """Of the token that the step drew in a row; empty when nobody asked."""
-        count = self.counts[row] if self.counts else -1
+        count = self.counts[row % len(self.counts)] if self.counts else -1
         if count < 0:
             return ()
         values = self.arguments["logprobs"][row, : count + 1].tolist()
@@ -75,10 +75,11 @@ def draw_error(code: int) -> RealmError | None:
     return None
 
 
-def build_draws(rows: Items[AnswerRow]) -> Draws:
+def build_draws(rows: Items[AnswerRow], step_count: int = 1) -> Draws:
     """The policies of a step's answers, in the order of its logits.
 
-    The rows of one sequence stand together, that of its own last token first.
+    The rows of one sequence stand together, that of its own last token first. step_count: with the
+    steps that follow at once; their rows' log probabilities stand behind those of the first.
     """
     if not any(isinstance(row.sequence.want, SamplingParameters) for row in rows):
         return Draws({}, ())
@@ -132,7 +133,7 @@ def build_draws(rows: Items[AnswerRow]) -> Draws:
         arguments["allowed"] = np.stack(masks)
     counts = tuple(row[-1] for row in integers)
     if max(counts) >= 0:
-        shape = (len(rows), 1 + max(counts))
+        shape = (step_count * len(rows), 1 + max(counts))
         arguments["logprobs"] = np.zeros(shape, np.float32)
         arguments["logprob_tokens"] = np.zeros(shape, np.int32)
     return Draws(arguments, counts)

@@ -321,6 +321,7 @@ class Engine:
         if len(states) == 1 and not self.interrupt.is_set:
             further = plan_further_steps(state, plan, guesses, self._config.joined_seconds)
         ran = run_step(state, plan, guesses, further, self._machine, self._ledger)
+        state.step_count += ran.step_count - 1
         self.native_seconds += ran.seconds
         self.step_count += ran.step_count
         rows = sum(row.count for row in plan.rows)

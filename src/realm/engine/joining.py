@@ -30,10 +30,9 @@ def plan_further_steps(
 
     most_seconds: of all of them; nobody else is served meanwhile.
     """
-    if len(plan.rows) < len(state.running) or state.is_awaited:
-        return 0
     sequences = [state.sequences[row.sequence] for row in plan.rows]
-    count = min(MOST_STEPS, int(most_seconds / state.row_cost.seconds(len(sequences)))) - 1
+    count = int(most_seconds / state.row_cost.seconds(len(sequences)))
+    count = min(MOST_STEPS, plan.steps, count) - 1
     for sequence in sequences:
         if count < 1:
             return 0

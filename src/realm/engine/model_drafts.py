@@ -7,6 +7,7 @@ it stale.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from realm.config import SamplingParameters
 from realm.engine.cache import ModelCache
-from realm.engine.draws import AnswerRow, build_draws
+from realm.engine.draws import NO_TOKEN, AnswerRow, build_draws
 from realm.engine.sequence import Sequence
 from realm.engine.speculation import Draft, Source, probability_grade
 from realm.errors import CapacityError, RealmError
@@ -29,6 +30,7 @@ from realm.model import DraftModel, StoredModel
 _LOGGER = logging.getLogger(__name__)
 _CATCH_UP_ROWS = 256  # of prompts, in one step
 _GAIN = 0.1  # of the seconds of a draft's step
+_STEPS_AT_ONCE = 4  # in one native call
 
 
 class DraftWish(NamedTuple):
@@ -148,8 +150,11 @@ class ModelDrafts:
                 chains[wish.sequence.number] = _Chain(mirror, most, wish.chance, [], [])
         active = list(chains.values())
         while rows:
-            sampled = self._step(rows)
-            active = [each for each in active if self._extend(each, sampled, least)]
+            most = min((each.most - len(each.tokens) for each in active), default=1)
+            for number, sampled in enumerate(self._steps(rows, min(most, _STEPS_AT_ONCE), least)):
+                for each in active if number else ():
+                    each.mirror.own.computed += 1
+                active = [each for each in active if self._extend(each, sampled, least)]
             rows = [(each.mirror, 1) for each in active]
         return {
             number: Draft(Source.MODEL, tuple(each.tokens), tuple(each.grades))
@@ -201,8 +206,14 @@ class ModelDrafts:
             self._cache.truncate(victim, 0)
         return True
 
-    def _step(self, rows: Items[tuple[_Mirror, int]]) -> dict[int, tuple[int, float]]:
-        """Computes the next tokens of each; by sequence the token that follows and its chance."""
+    def _steps(
+        self, rows: Items[tuple[_Mirror, int]], most: int, least: float
+    ) -> list[dict[int, tuple[int, float]]]:
+        """Computes the next tokens of each, and goes on with what is drawn, `most` steps in all.
+
+        Of each step, by sequence the token that follows and its chance. It ends sooner when no
+        sequence's tokens have the chance `least` any more.
+        """
         begin = self._clock()
         model = self._draft.stored
         tokens: list[int] = []
@@ -217,7 +228,9 @@ class ModelDrafts:
             if not own.pending:
                 logit_rows.append(len(tokens) - 1)
                 answered.append(own)
-        draws = build_draws([AnswerRow(own) for own in answered])
+        times = most - 1 if len(answered) == len(rows) else 0
+        draws = build_draws([AnswerRow(own) for own in answered], 1 + times)
+        following = np.empty((times, len(rows)), np.int32) if times else None
         with model.step_lock:
             sampled: NDArray[np.int32] = model.native.step(
                 self._cache.pool,
@@ -230,15 +243,25 @@ class ModelDrafts:
                 logit_rows=np.array(logit_rows, np.int32),
                 **draws.arguments,
                 noise_tokens=self._draft.to_target,
+                following=following,
+                least_logprob=math.log(least) if least > 0.0 else -math.inf,
             )
-        found = {
-            own.number: (token, math.exp(draws.logprobs(row)[0].logprob) if token >= 0 else 0.0)
-            for row, (own, token) in enumerate(zip(answered, sampled.tolist(), strict=True))
-        }
+        steps: list[list[int]] = [sampled.tolist()]
+        if following is not None:
+            steps += [row for row in following.tolist() if row[0] != NO_TOKEN]
         if len(tokens) == len(rows):
-            seconds = self._clock() - begin
+            seconds = (self._clock() - begin) / len(steps)
             self.seconds += (seconds - self.seconds) * (_GAIN if self.seconds else 1.0)
-        return found
+        return [
+            {
+                own.number: (
+                    token,
+                    math.exp(draws.logprobs(first + row)[0].logprob) if token >= 0 else 0.0,
+                )
+                for row, (own, token) in enumerate(zip(answered, drawn, strict=True))
+            }
+            for first, drawn in zip(itertools.count(0, len(answered)), steps, strict=False)
+        ]
 
     def _extend(self, chain: _Chain, sampled: dict[int, tuple[int, float]], least: float) -> bool:
         """Whether the draft goes on, with the token that was drawn for it now."""

@@ -85,11 +85,6 @@ class ModelState:
         """Those after which a text usually ends."""
         return np.array(sorted(self.model.tokenizer.end_of_generation_ids), np.int32)
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether someone waits for pages, or for being refused."""
-        return bool(self._growing or self._line or self.refused)
-
     def owners(self) -> set[str]:
         """Those that want something."""
         active = {each.owner for each in self.running.values()}

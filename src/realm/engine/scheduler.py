@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from realm.engine.crowding import Crowding, decode_rows
 
+MANY_STEPS = 1 << 30
+
 
 class Candidate(NamedTuple):
     """A sequence that has its pages, waits for an answer and has `pending` tokens to compute.
@@ -47,10 +49,12 @@ class PlannedRows:
 @dataclass(frozen=True, slots=True)
 class StepPlan:
     """What one step computes, decode rows before prompts. cut: owners of which decode rows are left
-    out; nothing is drafted for them."""
+    out; nothing is drafted for them. steps: for how many nobody else would get rows, as things
+    stand."""
 
     rows: tuple[PlannedRows, ...]
     cut: frozenset[str] = frozenset()
+    steps: int = 1
 
     @property
     def token_count(self) -> int:
@@ -108,17 +112,17 @@ def prompt_budget(decoding: int, limits: StepLimits, cost: StepCost) -> int:
     return max(0, min(room, max(int(fitting), limits.least_chunk_rows)))
 
 
-def held_budget(  # noqa: PLR0917
+def held_pause(  # noqa: PLR0917
     room: int, equal_share: float, seconds: float, limits: StepLimits, cost: StepCost, turn: int
 ) -> int:
-    """How many prompt rows the owners that are held back get together in this step.
+    """In how many steps the owners that are held back get prompt rows; 0 is now.
 
-    room: what is left for them. equal_share: theirs, over that of the others. seconds: that the
-    others' rows take. turn: counts the steps; a step in so many gives them all the room, for one
-    large piece of a prompt delays others less than many small ones.
+    A step in so many gives them all the room, for one large piece of a prompt delays others less
+    than many small ones. room: what is left for them. equal_share: theirs, over that of the others.
+    seconds: that the others' rows take. turn: counts the steps.
     """
     rows = limits.held_share * equal_share * seconds / cost.row_seconds
-    return room if turn % max(1, math.ceil(room / rows)) == 0 else 0
+    return -turn % max(1, math.ceil(room / rows))
 
 
 def held_back(
@@ -166,7 +170,7 @@ def plan_step(  # noqa: PLR0917
     rows = [PlannedRows(each.sequence, 1, True) for each in decoding]
     prompts = [each for each in candidates if each.pending > 1]
     if not prompts:
-        return StepPlan(tuple(rows), cut)
+        return StepPlan(tuple(rows), cut, MANY_STEPS if len(rows) == len(candidates) else 1)
     room = prompt_budget(len(decoding), limits, cost)
     largest = limits.chunk_rows if decoding else limits.rows
     held = set[tuple[str, int]]()
@@ -175,6 +179,7 @@ def plan_step(  # noqa: PLR0917
         held |= {(each.owner, each.priority) for each in prompts if each.owner in cut}
     first = [each for each in prompts if (each.owner, each.priority) not in held]
     rows += _prompt_rows(first, virtual, shares, room, largest)
+    steps = 1
     if held:
         row_count = sum(row.count for row in rows)
         seconds = cost.seconds(row_count, sum(row.completes for row in rows))
@@ -182,10 +187,13 @@ def plan_step(  # noqa: PLR0917
         others = {each.owner for each in candidates} - held_owners
         equal = _weight(held_owners, shares) / _weight(others, shares)
         room -= row_count - len(decoding)
-        room = held_budget(room, equal, seconds, limits, cost, turn)
         last = [each for each in prompts if (each.owner, each.priority) in held]
-        rows += _prompt_rows(last, virtual, shares, room, largest)
-    return StepPlan(tuple(rows), cut)
+        pause = held_pause(room, equal, seconds, limits, cost, turn)
+        if not pause:
+            rows += _prompt_rows(last, virtual, shares, room, largest)
+        elif len(rows) + len(last) == len(candidates):
+            steps = pause
+    return StepPlan(tuple(rows), cut, steps)
 
 
 def _prompt_rows(

@@ -200,6 +200,7 @@ class Transformer:
             NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
         ]
         | None = None,
+        least_logprob: float = ...,
         interrupt: Interrupt | None = None,
     ) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
     def logits(

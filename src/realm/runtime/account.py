@@ -119,10 +119,10 @@ class TenantAccount:
             self.cancelled += 1
             return
         self.failures += 1
-        if isinstance(error, GuestTrapError):
-            self.traps += 1
-            self.turns.charge_failure()
+        self.traps += isinstance(error, GuestTrapError)
         self.limits_reached += isinstance(error, GuestLimitError)
+        if isinstance(error, (GuestTrapError, GuestLimitError)):
+            self.turns.charge_failure()
 
     def metrics(self, speculation: SpeculationMetrics) -> TenantMetrics:
         """A snapshot. speculation: what the engine knows of the tenant's drafts."""

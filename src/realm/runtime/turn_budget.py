@@ -10,8 +10,8 @@ from __future__ import annotations
 _SHARE = 0.03
 _TOKEN_SECONDS = 0.0002  # several times what the default program needs for one
 _BURST_SECONDS = 0.05  # a long prompt turned into tokens
-# What a program that traps has cost besides: its start, a prompt, the steps of others. Or an
-# adapter that was looked for in vain.
+# What a program that traps or reaches a limit has cost besides: its start, a prompt, the steps of
+# others. Or an adapter that was looked for in vain.
 _FAILURE_SECONDS = 0.01
 _REPEAT_SECONDS = 0.002  # a row of a step that brings nothing new
 
@@ -35,7 +35,8 @@ class TurnBudget:
         self._owed = max(0.0, self._owed - _TOKEN_SECONDS)
 
     def charge_failure(self) -> None:
-        """A program has trapped, or its adapter does not load. Who repeats that has to wait."""
+        """A program trapped or reached a limit, or its adapter does not load. Who repeats that has
+        to wait."""
         self._owed += _FAILURE_SECONDS
 
     def charge_repeat(self) -> None:
