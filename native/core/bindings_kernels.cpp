@@ -60,7 +60,7 @@ auto product(const std::string& instruction_set, int ggml_type, const Bytes& dat
   std::vector<float> padded(static_cast<size_t>(count * matrix.groups * kGroupRows));
   kernels.product(matrix, 0, matrix.groups,
                   {values.data(), columns, {blocks.data(), wide_blocks.data()}, count}, padded.data(),
-                  matrix.groups * kGroupRows, false, scratch.data());
+                  matrix.groups * kGroupRows, false, scratch.data(), {});
   float* out;
   auto result = matrix_of(static_cast<size_t>(count), static_cast<size_t>(rows), &out);
   for (int r = 0; r < count; r++)

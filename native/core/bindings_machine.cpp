@@ -67,7 +67,7 @@ double measure_products(const std::string& instruction_set, int threads) {
         [&](int thread) {
           for (int i = 0; i < kLoops; i++)
             kernels->product(matrix, 0, matrix.groups, {nullptr, 0, {blocks.data(), nullptr}, kActivations},
-                             out[static_cast<size_t>(thread)].data(), kRows, false, nullptr);
+                             out[static_cast<size_t>(thread)].data(), kRows, false, nullptr, {});
         },
         0);
     const double operations = 2.0 * kRows * kColumns * kActivations * kLoops * threads;

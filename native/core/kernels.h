@@ -89,12 +89,17 @@ constexpr int partial_size(int head_dim) { return head_dim + 16; }
 
 enum class Gate : int { kSilu = 0, kGeluTanh = 1 };
 
+// Weights that a thread reads after those of a product, as far as it knows: they are fetched meanwhile.
+struct Upcoming {
+  const uint8_t *begin = nullptr, *end = nullptr;
+};
+
 struct KernelTable {
   const char* name;
   int query_tile;  // how many queries an attention tile should hold
   // out[row][16 g + lane] (=, or += when accumulate) for groups [begin, end). scratch: unpack_bytes(columns).
   void (*product)(const PackedMatrix& matrix, int begin, int end, const Activations& activations, float* out,
-                  ptrdiff_t out_stride, bool accumulate, uint8_t* scratch);
+                  ptrdiff_t out_stride, bool accumulate, uint8_t* scratch, const Upcoming& upcoming);
   // values [count] as int8, the scale of one, and their sum; quants: a multiple of 16.
   void (*quantize_ranks)(const float* values, int count, int8_t* quants, float* scale, int32_t* sum);
   // out[row][16 g + lane] += B x for groups [begin, end) and `rows` rows from the first.

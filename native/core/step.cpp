@@ -98,10 +98,11 @@ void Step::project(const PackedMatrix& matrix, int range, int thread, const Acti
                    size_t stride, bool accumulate, const AdapterPlace& place) const {
   const int width = unit_groups(x.rows);
   for_slabs(range, thread, (matrix.groups + width - 1) / width, x.rows,
-            [&](int begin, int end, const Slab& slab) {
+            [&](int begin, int end, const Slab& slab, int next) {
               const int first = width * begin, last = std::min(width * end, matrix.groups);
               kernels_.product(matrix, first, last, rows_of(x, slab.first, slab.rows), out,
-                               static_cast<ptrdiff_t>(stride), accumulate, scratch(thread));
+                               static_cast<ptrdiff_t>(stride), accumulate, scratch(thread),
+                               weights_of(matrix, width * next, width * (next + 1)));
               expand(place, slab, first * kGroupRows, last * kGroupRows, out, stride);
             });
 }
@@ -125,15 +126,17 @@ void Step::norm_rows(const std::vector<float>& weight, const std::vector<float>*
   }
 }
 
-void Step::gate_columns(const LayerWeights& layer, int index, int begin, int end, const Activations& x,
-                        const Slab& slab, int thread) const {
+void Step::gate_columns(const LayerWeights& layer, int index, int begin, int end, int next,
+                        const Activations& x, const Slab& slab, int thread) const {
   const int first = begin * kBlockColumns, last = end * kBlockColumns, ffn = shape_.ffn;
   // As if the scratch held every row and every column of both.
   float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_) - gate_scratch_floats(kSlabRows) -
                  (first + static_cast<ptrdiff_t>(slab.first) * kGateColumns);
   float* ups = gates + kSlabRows * kGateColumns;
-  kernels_.product(layer.gate, 2 * begin, 2 * end, x, gates, kGateColumns, false, scratch(thread));
-  kernels_.product(layer.up, 2 * begin, 2 * end, x, ups, kGateColumns, false, scratch(thread));
+  kernels_.product(layer.gate, 2 * begin, 2 * end, x, gates, kGateColumns, false, scratch(thread),
+                   weights_of(layer.up, 2 * begin, 2 * end));
+  kernels_.product(layer.up, 2 * begin, 2 * end, x, ups, kGateColumns, false, scratch(thread),
+                   weights_of(layer.gate, 2 * next, 2 * (next + 1)));
   const AdapterPlace place = place_of(index, AdapterInput::kFfnInput);
   expand(place, slab, first, last, gates, kGateColumns);
   expand(place, slab, ffn + first, ffn + last, ups - ffn, kGateColumns);
@@ -171,10 +174,12 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
   team_.barrier();
   shrink(place_of(index, AdapterInput::kFfnInput), normed, range + 12, thread);
   for_slabs(range + 8, thread, static_cast<int>(ffn_columns_ / kBlockColumns), rows,
-            [&](int begin, int end, const Slab& slab) {
+            [&](int begin, int end, const Slab& slab, int next) {
               const Activations x = rows_of(normed, slab.first, slab.rows);
-              for (int b = begin; b < end; b += kGateBlocks)
-                gate_columns(layer, index, b, std::min(b + kGateBlocks, end), x, slab, thread);
+              for (int b = begin; b < end; b += kGateBlocks) {
+                const int stop = std::min(b + kGateBlocks, end);
+                gate_columns(layer, index, b, stop, stop < end ? stop : next, x, slab, thread);
+              }
             });
   team_.barrier();
   const bool ffn_branch = has_branch(layer.post_ffn_norm);
@@ -198,19 +203,29 @@ void Step::project_stacked(const std::vector<PackedMatrix>& parts, int layer, in
   int groups = 0;
   for (const PackedMatrix& part : parts) groups += part.groups;
   const int width = unit_groups(x.rows);
-  for_slabs(range, thread, (groups + width - 1) / width, x.rows, [&](int begin, int end, const Slab& slab) {
+  // Of the part that has this group.
+  const auto weights_at = [&](int group) {
+    for (const PackedMatrix& part : parts) {
+      if (group < part.groups) return weights_of(part, group, group + width);
+      group -= part.groups;
+    }
+    return Upcoming{};
+  };
+  const auto work = [&](int begin, int end, const Slab& slab, int next) {
     const Activations of_slab = rows_of(x, slab.first, slab.rows);
     int first = 0;
     for (const PackedMatrix& part : parts) {
       const int from = std::max(width * begin - first, 0), to = std::min(width * end - first, part.groups);
       if (from < to)
         kernels_.product(part, from, to, of_slab, qkv_ + static_cast<ptrdiff_t>(first) * kGroupRows,
-                         static_cast<ptrdiff_t>(qkv_columns_), false, scratch(thread));
+                         static_cast<ptrdiff_t>(qkv_columns_), false, scratch(thread),
+                         weights_at(first + to < width * end ? first + to : width * next));
       first += part.groups;
     }
     expand(place_of(layer, AdapterInput::kAttentionInput), slab, width * begin * kGroupRows,
            width * end * kGroupRows, qkv_, qkv_columns_);
-  });
+  };
+  for_slabs(range, thread, (groups + width - 1) / width, x.rows, work);
 }
 
 void Step::run_head(int range, int thread) const {

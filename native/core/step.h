@@ -92,25 +92,34 @@ class Step {
     const AdapterSite& site(const AdapterRun& run) const { return run.adapter->site(layer, input); }
   };
 
-  // Calls work(begin, end, slab) over slabs x units: rows in slabs small enough to stay in a core's cache
-  // while the units of a product pass over them.
+  // Calls work(begin, end, slab, next) over slabs x units: rows in slabs small enough to stay in a core's
+  // cache while the units of a product pass over them. next: the unit where the thread goes on; `units` for
+  // none.
   struct Slab {
     int first, rows;
   };
   template <class Work>
   void for_slabs(int range, int thread, int units, int rows, const Work& work) const {
     const int slabs = (rows + kSlabRows - 1) / kSlabRows;
-    team_.for_range(range, thread, slabs * units, [&](int begin, int end) {
+    team_.for_range_ahead(range, thread, slabs * units, [&](int begin, int end, int next) {
       while (begin < end) {
         const int first = begin / units * kSlabRows, unit = begin % units;
         const int stop = std::min(units, unit + end - begin);
-        work(unit, stop, Slab{first, std::min(kSlabRows, rows - first)});
         begin += stop - unit;
+        const int after = begin < end ? begin : next;
+        work(unit, stop, Slab{first, std::min(kSlabRows, rows - first)},
+             after < slabs * units ? after % units : units);
       }
     });
   }
   static Activations rows_of(const Activations& x, int first, int rows) {
     return {x.values, x.value_stride, x.quantized, rows, first};
+  }
+
+  // Groups begin .. end - 1 of a matrix, those that it has.
+  static Upcoming weights_of(const PackedMatrix& matrix, int begin, int end) {
+    if (begin >= matrix.groups) return {};
+    return {matrix.group(begin), matrix.group(std::min(end, matrix.groups))};
   }
 
   // Groups of a matrix that one thread takes at a time: many rows share what two groups have in common.
@@ -130,7 +139,8 @@ class Step {
 
   // Blocks begin .. end - 1 of 32 columns of gate and up for a slab of rows, their product, quantised: so
   // many blocks of the down projection's input. At most kGateBlocks.
-  void gate_columns(const LayerWeights& layer, int index, int begin, int end, const Activations& x,
+  // next: the block where the thread goes on, or the number of blocks.
+  void gate_columns(const LayerWeights& layer, int index, int begin, int end, int next, const Activations& x,
                     const Slab& slab, int thread) const;
   static constexpr int kGateBlocks = 4, kGateColumns = kGateBlocks * kBlockColumns;
   static constexpr ptrdiff_t gate_scratch_floats(int rows) {

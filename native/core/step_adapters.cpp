@@ -50,7 +50,7 @@ void Step::shrink(const AdapterPlace& place, const Activations& x, int range, in
 void Step::shrink_run(const AdapterRun& run, const AdapterSite& site, const Activations& x,
                       int thread) const {
   kernels_.product(site.a, 0, site.a.groups, rows_of(x, run.first, run.count), shrunk(run),
-                   static_cast<ptrdiff_t>(shrunk_columns_), false, scratch(thread));
+                   static_cast<ptrdiff_t>(shrunk_columns_), false, scratch(thread), {});
   for (int r = run.first; r < run.first + run.count; r++) {
     float* values = row(shrunk(run), r, shrunk_columns_);
     if (run.weight != 1.0f)
@@ -97,7 +97,7 @@ void Step::expand_part(const AdapterRun& run, const AdapterExpand& expand, size_
   } else {
     const Activations ranks{
         shrunk(run) + expand.first_rank, static_cast<ptrdiff_t>(shrunk_columns_), {}, run.count, run.first};
-    kernels_.product(expand.b, from, to, ranks, out, static_cast<ptrdiff_t>(stride), true, nullptr);
+    kernels_.product(expand.b, from, to, ranks, out, static_cast<ptrdiff_t>(stride), true, nullptr, {});
     next = expand.b.group(to);
     group_bytes = expand.b.group_bytes;
   }
@@ -113,7 +113,7 @@ void Step::add_embedding(int index, float* to) const {
     run.adapter->embedding_column(input_.tokens[index], run.weight * shape_.embedding_scale, ranks);
     const PackedMatrix& b = run.adapter->embedding_b();
     kernels_.product(b, 0, b.groups, {ranks, static_cast<ptrdiff_t>(shrunk_columns_), {}, 1, 0}, to,
-                     static_cast<ptrdiff_t>(hidden_), true, nullptr);
+                     static_cast<ptrdiff_t>(hidden_), true, nullptr, {});
   }
 }
 

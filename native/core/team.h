@@ -55,6 +55,20 @@ class Team {
       work(at, at + 1);
     }
   }
+  // As for_range, with work(begin, end, next): the thread goes on at `next` when it is below the total.
+  template <class Work>
+  void for_range_ahead(int range, int thread, int total, const Work& work) {
+    const int share = total / size_ * 3 / 4;
+    std::atomic<int>& next = next_[static_cast<size_t>(range)].value;
+    const auto claim = [&] { return size_ * share + next.fetch_add(1, std::memory_order_relaxed); };
+    int at = claim();
+    if (share > 0) work(thread * share, (thread + 1) * share, at);
+    while (at < total) {
+      const int after = claim();
+      work(at, at + 1, after);
+      at = after;
+    }
+  }
 
  private:
   // Between two steps of many sequences lies most of a millisecond; waking a sleeper takes a tenth of one.
