@@ -95,14 +95,15 @@ void Step::begin_rows(int begin, int end) const {
 }
 
 void Step::project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
-                   size_t stride, bool accumulate, const AdapterPlace& place) const {
+                   size_t stride, bool accumulate, const AdapterPlace& place, const Upcoming& then) const {
   const int width = unit_groups(x.rows);
   for_slabs(range, thread, (matrix.groups + width - 1) / width, x.rows,
             [&](int begin, int end, const Slab& slab, int next) {
               const int first = width * begin, last = std::min(width * end, matrix.groups);
-              kernels_.product(matrix, first, last, rows_of(x, slab.first, slab.rows), out,
-                               static_cast<ptrdiff_t>(stride), accumulate, scratch(thread),
-                               weights_of(matrix, width * next, width * (next + 1)));
+              kernels_.product(
+                  matrix, first, last, rows_of(x, slab.first, slab.rows), out, static_cast<ptrdiff_t>(stride),
+                  accumulate, scratch(thread),
+                  width * next < matrix.groups ? weights_of(matrix, width * next, width * (next + 1)) : then);
               expand(place, slab, first * kGroupRows, last * kGroupRows, out, stride);
             });
 }
@@ -126,8 +127,8 @@ void Step::norm_rows(const std::vector<float>& weight, const std::vector<float>*
   }
 }
 
-void Step::gate_columns(const LayerWeights& layer, int index, int begin, int end, int next,
-                        const Activations& x, const Slab& slab, int thread) const {
+void Step::gate_columns(const LayerWeights& layer, int index, int begin, int end, const Activations& x,
+                        const Slab& slab, int thread, const Upcoming& then) const {
   const int first = begin * kBlockColumns, last = end * kBlockColumns, ffn = shape_.ffn;
   // As if the scratch held every row and every column of both.
   float* gates = reinterpret_cast<float*>(scratch(thread) + scratch_bytes_) - gate_scratch_floats(kSlabRows) -
@@ -135,8 +136,7 @@ void Step::gate_columns(const LayerWeights& layer, int index, int begin, int end
   float* ups = gates + kSlabRows * kGateColumns;
   kernels_.product(layer.gate, 2 * begin, 2 * end, x, gates, kGateColumns, false, scratch(thread),
                    weights_of(layer.up, 2 * begin, 2 * end));
-  kernels_.product(layer.up, 2 * begin, 2 * end, x, ups, kGateColumns, false, scratch(thread),
-                   weights_of(layer.gate, 2 * next, 2 * (next + 1)));
+  kernels_.product(layer.up, 2 * begin, 2 * end, x, ups, kGateColumns, false, scratch(thread), then);
   const AdapterPlace place = place_of(index, AdapterInput::kFfnInput);
   expand(place, slab, first, last, gates, kGateColumns);
   expand(place, slab, ffn + first, ffn + last, ups - ffn, kGateColumns);
@@ -151,7 +151,10 @@ void Step::gate_columns(const LayerWeights& layer, int index, int begin, int end
 }
 
 void Step::run_layer(const LayerWeights& layer, int index, int range, int thread) const {
-  const int rows = input_.rows;
+  const int rows = input_.rows, width = unit_groups(rows);
+  const PackedMatrix& after = index + 1 < input_.layer_end
+                                  ? model_.layers_[static_cast<size_t>(index) + 1].qkv.front()
+                                  : model_.head_;
   const bool branch = has_branch(layer.post_attention_norm);
   const std::vector<float>* before =
       index > input_.layer_begin ? &model_.layers_[static_cast<size_t>(index - 1)].post_ffn_norm : nullptr;
@@ -160,13 +163,14 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
   team_.barrier();
   const Activations normed = activations(normed_, normed_quants_, hidden_, rows);
   shrink(place_of(index, AdapterInput::kAttentionInput), normed, range + 10, thread);
-  project_stacked(layer.qkv, index, range + 1, thread, normed);
+  project_stacked(layer.qkv, index, range + 1, thread, normed, first_weights(layer.output, thread, width));
   team_.barrier();
   run_attention(layer, index, range + 2, thread);
   const Activations attended = activations(attended_, attended_quants_, attended_columns_, rows);
   const AdapterPlace output = place_of(index, AdapterInput::kAttentionOutput);
   shrink(output, attended, range + 11, thread);
-  project(layer.output, range + 6, thread, attended, branch ? branch_ : x_, hidden_, !branch, output);
+  project(layer.output, range + 6, thread, attended, branch ? branch_ : x_, hidden_, !branch, output,
+          first_weights(layer.gate, thread, 2));
   team_.barrier();
   team_.for_range(range + 7, thread, rows, [&](int begin, int end) {
     norm_rows(layer.ffn_norm, &layer.post_attention_norm, begin, end);
@@ -178,7 +182,10 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
               const Activations x = rows_of(normed, slab.first, slab.rows);
               for (int b = begin; b < end; b += kGateBlocks) {
                 const int stop = std::min(b + kGateBlocks, end);
-                gate_columns(layer, index, b, stop, stop < end ? stop : next, x, slab, thread);
+                const int after = 2 * (stop < end ? stop : next);
+                gate_columns(layer, index, b, stop, x, slab, thread,
+                             after < layer.gate.groups ? weights_of(layer.gate, after, after + 2)
+                                                       : first_weights(layer.down, thread, width));
               }
             });
   team_.barrier();
@@ -186,7 +193,8 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
   const Activations gated = activations(ffn_, ffn_quants_, ffn_columns_, rows);
   const AdapterPlace down = place_of(index, AdapterInput::kFfnOutput);
   shrink(down, gated, range + 13, thread);
-  project(layer.down, range + 9, thread, gated, ffn_branch ? branch_ : x_, hidden_, !ffn_branch, down);
+  project(layer.down, range + 9, thread, gated, ffn_branch ? branch_ : x_, hidden_, !ffn_branch, down,
+          first_weights(after, thread, width));
   team_.barrier();
   if (ffn_branch && index + 1 == input_.layer_end) {
     if (thread == 0) finish_branch(layer);
@@ -199,7 +207,7 @@ void Step::finish_branch(const LayerWeights& layer) const {
 }
 
 void Step::project_stacked(const std::vector<PackedMatrix>& parts, int layer, int range, int thread,
-                           const Activations& x) const {
+                           const Activations& x, const Upcoming& then) const {
   int groups = 0;
   for (const PackedMatrix& part : parts) groups += part.groups;
   const int width = unit_groups(x.rows);
@@ -209,7 +217,7 @@ void Step::project_stacked(const std::vector<PackedMatrix>& parts, int layer, in
       if (group < part.groups) return weights_of(part, group, group + width);
       group -= part.groups;
     }
-    return Upcoming{};
+    return then;
   };
   const auto work = [&](int begin, int end, const Slab& slab, int next) {
     const Activations of_slab = rows_of(x, slab.first, slab.rows);
@@ -244,7 +252,7 @@ void Step::run_head(int range, int thread) const {
   const Activations outputs_normed = activations(output_normed_, output_quants_, hidden_, outputs);
   const AdapterPlace head{output_runs_, 0, AdapterInput::kHead};
   shrink(head, outputs_normed, range + 3, thread);
-  project(model_.head_, range + 1, thread, outputs_normed, logits, stride, false, head);
+  project(model_.head_, range + 1, thread, outputs_normed, logits, stride, false, head, {});
   team_.barrier();
   team_.for_range(range + 2, thread, outputs, [&](int begin, int end) {
     for (int o = begin; o < end; o++) {

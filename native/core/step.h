@@ -122,10 +122,19 @@ class Step {
     return {matrix.group(begin), matrix.group(std::min(end, matrix.groups))};
   }
 
+  // What a thread reads first of a product that comes in a later phase.
+  Upcoming first_weights(const PackedMatrix& matrix, int thread, int width) const {
+    const int slabs = (input_.rows + kSlabRows - 1) / kSlabRows;
+    const int units = (matrix.groups + width - 1) / width;
+    const int first = team_.first_of(thread, slabs * units) % units * width;
+    return weights_of(matrix, first, first + width);
+  }
+
   // Groups of a matrix that one thread takes at a time: many rows share what two groups have in common.
   static int unit_groups(int rows) { return rows > 1 ? 2 : 1; }
+  // then: what the thread reads after its last group.
   void project(const PackedMatrix& matrix, int range, int thread, const Activations& x, float* out,
-               size_t stride, bool accumulate, const AdapterPlace& place) const;
+               size_t stride, bool accumulate, const AdapterPlace& place, const Upcoming& then) const;
 
   // Whether a part's product waits in the branch buffer for a norm or a scale, instead of going to x.
   bool has_branch(const std::vector<float>& post) const {
@@ -139,9 +148,8 @@ class Step {
 
   // Blocks begin .. end - 1 of 32 columns of gate and up for a slab of rows, their product, quantised: so
   // many blocks of the down projection's input. At most kGateBlocks.
-  // next: the block where the thread goes on, or the number of blocks.
-  void gate_columns(const LayerWeights& layer, int index, int begin, int end, int next, const Activations& x,
-                    const Slab& slab, int thread) const;
+  void gate_columns(const LayerWeights& layer, int index, int begin, int end, const Activations& x,
+                    const Slab& slab, int thread, const Upcoming& then) const;
   static constexpr int kGateBlocks = 4, kGateColumns = kGateBlocks * kBlockColumns;
   static constexpr ptrdiff_t gate_scratch_floats(int rows) {
     return static_cast<ptrdiff_t>(rows) * 2 * kGateColumns;
@@ -153,7 +161,7 @@ class Step {
   void finish_branch(const LayerWeights& layer) const;
 
   void project_stacked(const std::vector<PackedMatrix>& parts, int layer, int range, int thread,
-                       const Activations& x) const;
+                       const Activations& x, const Upcoming& then) const;
 
   void quantize_heads(const AttentionTask& task) const;
 

@@ -42,11 +42,15 @@ class Team {
   void run(const std::function<void(int)>& work, int range_count);
   // Between two phases of one run.
   void barrier() { phase_.wait(kPhasePatience); }
+  // Where in [0, total) a thread begins.
+  int first_of(int thread, int total) const {
+    return share_of(total) > 0 ? thread * share_of(total) : thread;
+  }
   // Calls work(begin, end) over parts of [0, total): most of each thread's share at once, the rest one at a
   // time by whoever is free. `range` numbers the ranges of one run; every thread must pass the same.
   template <class Work>
   void for_range(int range, int thread, int total, const Work& work) {
-    const int share = total / size_ * 3 / 4;
+    const int share = share_of(total);
     if (share > 0) work(thread * share, (thread + 1) * share);
     std::atomic<int>& next = next_[static_cast<size_t>(range)].value;
     for (;;) {
@@ -58,7 +62,7 @@ class Team {
   // As for_range, with work(begin, end, next): the thread goes on at `next` when it is below the total.
   template <class Work>
   void for_range_ahead(int range, int thread, int total, const Work& work) {
-    const int share = total / size_ * 3 / 4;
+    const int share = share_of(total);
     std::atomic<int>& next = next_[static_cast<size_t>(range)].value;
     const auto claim = [&] { return size_ * share + next.fetch_add(1, std::memory_order_relaxed); };
     int at = claim();
@@ -73,6 +77,7 @@ class Team {
  private:
   // Between two steps of many sequences lies most of a millisecond; waking a sleeper takes a tenth of one.
   static constexpr std::chrono::microseconds kPhasePatience{80}, kIdlePatience{1500};
+  int share_of(int total) const { return total / size_ * 3 / 4; }
   struct alignas(64) Counter {
     std::atomic<int> value{0};
   };
