@@ -31,16 +31,17 @@ POLICIES = {
     "bias": SamplingParameters(temperature=0.8, seed=2, logit_bias=((7, 3.0), (9, 2.0))),
 }
 COUNT = 60
+NO_DRAFTS = SpeculativeConfig(draft_k=0)
 
 
-def engine_with(joined_seconds: float = 1.0) -> Engine:
-    """Each look at the clock takes a microsecond; nothing is drafted."""
+def engine_with(joined_seconds: float = 1.0, speculation: SpeculativeConfig = NO_DRAFTS) -> Engine:
+    """Each look at the clock takes a microsecond."""
     ticks = itertools.count()
     config = EngineConfig(
         threads=2,
         cache_bytes=64 << 20,
         joined_seconds=joined_seconds,
-        speculation=SpeculativeConfig(draft_k=0),
+        speculation=speculation,
     )
     return Engine(config, lambda: next(ticks) * 1e-6)
 
@@ -173,6 +174,25 @@ def test_what_is_computed_alone(load_tiny: Loader, ask: Callable[[Engine, int], 
         engine.sample(usual, GREEDY, more=30)
         engine.step()
     assert engine.step_count == 2 * STEADY_TOKENS + MOST_STEPS  # without it, they are
+
+
+def test_drafts_that_are_right_come_first(load_tiny: Loader) -> None:
+    """A text that repeats itself: drafts of many tokens bring more."""
+    found = []
+    for speculation in (NO_DRAFTS, SpeculativeConfig()):
+        decoding = Decoding(engine_with(speculation=speculation), load_tiny())
+        decoding.begin(GREEDY, [*PROMPT, *PROMPT, *PROMPT])
+        found.append(decoding.run())
+    assert found[0] == found[1]
+    assert decoding.engine.speculation_metrics().accepted > COUNT // 4
+    assert decoding.calls == decoding.engine.step_count
+
+
+def test_drafts_that_are_never_right_do_not_prevent_it(load_tiny: Loader) -> None:
+    decoding = Decoding(engine_with(speculation=SpeculativeConfig()), load_tiny())
+    decoding.begin(dataclasses.replace(SAMPLED, temperature=9.0))
+    decoding.run()
+    assert decoding.calls < COUNT // 2
 
 
 def go_on(engine: Engine, number: int) -> int:

@@ -13,6 +13,7 @@ from realm.engine.output import TokenLogprobs
 from realm.engine.scheduler import StepPlan
 from realm.engine.sequence import Mask, Sequence, TokenAhead
 from realm.engine.speculation import (
+    LEAST_GAIN,
     PROMPT_WORTH,
     Draft,
     DraftCandidate,
@@ -44,11 +45,16 @@ class Guess(NamedTuple):
 
 
 def plan_guesses(
-    state: ModelState, plan: StepPlan, config: SpeculativeConfig, most_rows: int
+    state: ModelState,
+    plan: StepPlan,
+    config: SpeculativeConfig,
+    most_rows: int,
+    least_gain: float = LEAST_GAIN,
 ) -> dict[int, Guess]:
     """The drafts of the sequences that decode in this step, also of those that are left out.
 
-    most_rows: of the step. Gives those that are verified the cache pages they need.
+    most_rows: of the step. least_gain: what they must bring, see `DraftLimits`. Gives those that
+    are verified the cache pages they need.
     """
     if not config.enabled:
         return {}
@@ -57,7 +63,7 @@ def plan_guesses(
     decoding = [each for each in decoding if each.owner not in plan.cut]
     if not any(each.speculation for each in decoding):
         return {}
-    limits = DraftLimits(min(config.max_draft_tokens, most_rows - plan.token_count))
+    limits = DraftLimits(min(config.max_draft_tokens, most_rows - plan.token_count), least_gain)
     drafting = _Drafting(state, decoding, prompt_rows, limits)
     drafts = drafting.drafts()
     if not drafts:
@@ -76,17 +82,16 @@ def settle_guess(
     guess: Guess,
     sampled: Items[int],
     logprobs: Items[tuple[TokenLogprobs, ...]],
-) -> None:
-    """Learn from what the target drew; what is right stays ahead of the sequence.
+) -> int:
+    """Learn from what the target drew; what is right stays ahead of the sequence. How many are.
 
     sampled, logprobs: of the sequence's own last row, then of the drafted ones.
     """
     if sequence.speculation is None or sampled[0] < 0:
-        return
+        return 0
     accepted = sequence.speculation.settle(guess.draft, len(guess.token_ids), sampled)
     if not accepted or not isinstance(sequence.want, SamplingParameters):
-        return
-    sequence.steady_count = 0
+        return 0
     sequence.ahead_sampling = sequence.want
     for token, found, mask in zip(
         sampled[1 : accepted + 1], logprobs[1 : accepted + 1], guess.masks, strict=False
@@ -94,6 +99,7 @@ def settle_guess(
         if token < 0:
             break
         sequence.ahead.append(TokenAhead(token, found, mask))
+    return accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,11 @@ class _Drafting:
             draft = speculation.propose(sequence.tokens, self._room(sequence), self.least)
             if draft is not None:
                 found[sequence.number] = _Drafted(draft, speculation.survivals(draft))
-            if sequence.drafter is not None and sequence.drafter.is_alive:
+            if sequence.drafter is None or not sequence.drafter.is_alive:
+                continue
+            if speculation.gate.chance < self.least:
+                speculation.gate.rest()  # it could not pay even if it took no time
+            else:
                 wanting.setdefault(sequence.drafter, []).append((sequence, speculation))
         for drafter, group in wanting.items():
             for number, drafted in self._ask(drafter, group, found).items():

@@ -100,6 +100,7 @@ class ModelDrafts:
             keeps_prefixes=False,
         )
         self._mirrors: dict[int, _Mirror] = {}  # those used latest last
+        self._step_count = self._row_count = 0  # of the present proposal
 
     @property
     def relative_cost(self) -> float:
@@ -126,12 +127,19 @@ class ModelDrafts:
         """
         if not self.is_alive:
             return {}
+        begin = self._clock()
+        self._step_count = self._row_count = 0
         try:
-            return self._propose(wishes, least)
+            drafts = self._propose(wishes, least)
         except RealmError as error:
             _LOGGER.warning("the draft model %s failed: %s", self._draft.stored.name, error)
             self.is_alive = False
             return {}
+        # Texts that it has not read yet would pass for slow steps.
+        if self._step_count and self._row_count <= 2 * self._step_count * len(wishes):
+            seconds = (self._clock() - begin) / self._step_count
+            self.seconds += (seconds - self.seconds) * (_GAIN if self.seconds else 1.0)
+        return drafts
 
     def _propose(self, wishes: Items[DraftWish], least: float) -> dict[int, Draft]:
         chains: dict[int, _Chain] = {}
@@ -214,7 +222,6 @@ class ModelDrafts:
         Of each step, by sequence the token that follows and its chance. It ends sooner when no
         sequence's tokens have the chance `least` any more.
         """
-        begin = self._clock()
         model = self._draft.stored
         tokens: list[int] = []
         segments: list[tuple[int, int, int]] = []
@@ -249,9 +256,8 @@ class ModelDrafts:
         steps: list[list[int]] = [sampled.tolist()]
         if following is not None:
             steps += [row for row in following.tolist() if row[0] != NO_TOKEN]
-        if len(tokens) == len(rows):
-            seconds = (self._clock() - begin) / len(steps)
-            self.seconds += (seconds - self.seconds) * (_GAIN if self.seconds else 1.0)
+        self._step_count += len(steps)
+        self._row_count += len(tokens) + len(rows) * (len(steps) - 1)
         return [
             {
                 own.number: (

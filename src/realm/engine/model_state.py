@@ -29,7 +29,7 @@ from realm.engine.fairness import OwnerLedger
 from realm.engine.model_drafts import ModelDrafts
 from realm.engine.scheduler import Candidate
 from realm.engine.sequence import Sequence
-from realm.engine.speculation import RowCost
+from realm.engine.speculation import Payback, RowCost
 from realm.engine.step_cost import StepCostEstimate
 from realm.engine.waiting_line import WaitingLine
 from realm.errors import CapacityError
@@ -45,7 +45,8 @@ _RESERVE_SHARE = 8  # at most one page in this many stays free for those that ru
 class ModelState:
     """See the module. preemption_count: how often a waiting sequence lost its pages.
 
-    step_count: steps that were planned. cost, row_cost: what its steps take.
+    step_count: steps that were planned. cost, row_cost: what its steps take. payback: what drafts
+    bring.
     drafters: draft models for it, by content hash.
     """
 
@@ -62,6 +63,7 @@ class ModelState:
         self.step_count = 0
         self.cost = StepCostEstimate()
         self.row_cost = RowCost()
+        self.payback = Payback()
         self.drafters: dict[str, ModelDrafts] = {}
         self._growing: dict[int, Sequence] = {}
         self._line = WaitingLine()

@@ -57,6 +57,11 @@ class StepPlan:
     steps: int = 1
 
     @property
+    def decodes(self) -> bool:
+        """Whether every row gives an answer."""
+        return all(row.decodes for row in self.rows)
+
+    @property
     def token_count(self) -> int:
         """Rows of the step."""
         return sum(row.count for row in self.rows)

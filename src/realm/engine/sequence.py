@@ -60,8 +60,7 @@ class Sequence:
     ahead: the next tokens, the first one first, as they are under the policy `ahead_sampling`; the
     cache holds every token before the last of them.
     more: how many tokens will be asked for after the one it waits for, as far as anyone knows.
-    steady_count: tokens that it drew one after the other without a draft, and nothing else was done
-    with it.
+    steady_count: steps that drew a token for it, one after the other with nothing else between.
     """
 
     number: int

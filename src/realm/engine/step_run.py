@@ -34,12 +34,14 @@ class Machine(NamedTuple):
 class StepsRun(NamedTuple):
     """outputs: the answers that are complete. seconds: of the native call.
 
-    step_count: the planned step and those that followed it.
+    step_count: the planned step and those that followed it. accepted: drafted tokens, those that
+    were right.
     """
 
     outputs: list[StepOutput]
     seconds: float
     step_count: int
+    accepted: int
 
 
 def run_step(  # noqa: PLR0917
@@ -61,12 +63,12 @@ def run_step(  # noqa: PLR0917
     price = _observe(state, plan, ledger, batch, seconds / step_count)
     for row in plan.rows:
         state.computed(state.sequences[row.sequence], row.count, price)
-    outputs = []
+    outputs, accepted = [], 0
     for each, first in batch.answered:
         guess = guesses.get(each.number)
         if guess is not None:
             rows = range(first, first + 1 + len(guess.token_ids))
-            settle_guess(
+            accepted += settle_guess(
                 each,
                 guess,
                 [sampled[row] for row in rows],
@@ -78,7 +80,7 @@ def run_step(  # noqa: PLR0917
         outputs.append(
             answer(state, each, sampled[first], batch.draws.logprobs(first), logits.get(first))
         )
-    return StepsRun(outputs, seconds, step_count)
+    return StepsRun(outputs, seconds, step_count, accepted)
 
 
 def answer_known(state: ModelState, sequence: Sequence) -> StepOutput:

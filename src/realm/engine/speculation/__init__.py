@@ -16,7 +16,9 @@ from realm.engine.speculation.draft import (
 from realm.engine.speculation.gate import DraftGate
 from realm.engine.speculation.history import TenantHistory
 from realm.engine.speculation.metrics import SourceCounts, SpeculationCounter, SpeculationMetrics
+from realm.engine.speculation.payback import Payback
 from realm.engine.speculation.plan import (
+    LEAST_GAIN,
     PROMPT_WORTH,
     DraftCandidate,
     DraftLimits,
@@ -29,6 +31,7 @@ from realm.engine.speculation.tenant import TenantSpeculation
 from realm.engine.speculation.token_index import MATCH_TOKENS, Match, TokenIndex
 
 __all__ = [
+    "LEAST_GAIN",
     "MATCH_TOKENS",
     "MEASURED_ROWS",
     "PROMPT_WORTH",
@@ -38,6 +41,7 @@ __all__ = [
     "DraftGate",
     "DraftLimits",
     "Match",
+    "Payback",
     "RowCost",
     "SequenceSpeculation",
     "Source",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 PROMPT_WORTH = 0.5  # of a prompt's row, in decoded tokens
+LEAST_GAIN = 1.02  # for the work beside a step
 
 
 class DraftCandidate(NamedTuple):
@@ -35,7 +36,7 @@ class DraftLimits:
     """
 
     rows: int = 64
-    least_gain: float = 1.02
+    least_gain: float = LEAST_GAIN
     least_share: float = 0.9
 
 
