@@ -60,7 +60,10 @@ class Session:
 
 @dataclass(slots=True)
 class Tally:
-    """What happened. gaps: seconds between a session's tokens. firsts: from asking to the first."""
+    """What happened. gaps: seconds between a session's tokens. firsts: from asking to the first.
+
+    steps: seconds of each call that computed. seconds: of all calls.
+    """
 
     finished: int = 0
     cancelled: int = 0
@@ -68,9 +71,15 @@ class Tally:
     mismatches: int = 0
     errors: int = 0
     most_at_once: int = 0
+    seconds: float = 0.0
     gaps: array[float] = field(default_factory=lambda: array("d"))
     firsts: array[float] = field(default_factory=lambda: array("d"))
     steps: array[float] = field(default_factory=lambda: array("d"))
+
+    @property
+    def byte_size(self) -> int:
+        """Of these figures themselves, which grow with the tokens."""
+        return sum(sys.getsizeof(each) for each in (self.gaps, self.firsts, self.steps))
 
 
 def write_scripts(model: StoredModel, count: int, threads: int) -> list[Script]:
@@ -151,10 +160,12 @@ class Crowd:
 
     def _step(self, tally: Tally) -> int:
         """One step of the engine; how many sessions ended."""
-        before = time.perf_counter()
+        count, before = self._engine.step_count, time.perf_counter()
         outputs = self._engine.step()
         now = time.perf_counter()
-        tally.steps.append(now - before)
+        tally.seconds += now - before
+        if self._engine.step_count > count:  # else all answers were known already
+            tally.steps.append(now - before)
         ended = sum(self._hear(tally, each, now) for each in outputs)
         return ended + sum(self._leave(tally) for _ in range(self._draw.random() < 0.02))
 
@@ -237,7 +248,8 @@ def main() -> int:
     tally = crowd.run(arguments.seconds)
     reused = engine.reused_page_count - before[1]
     engine.forget_texts()
-    pages_after, memory_after = engine.free_page_count(model), resident_bytes(trimmed=True)
+    pages_after = engine.free_page_count(model)
+    memory_after = resident_bytes(trimmed=True) - tally.byte_size
     median_step = statistics.median(tally.steps)
     gap_50, gap_99 = _percentile(tally.gaps, 0.5), _percentile(tally.gaps, 0.99)
     document = head | {
@@ -251,7 +263,7 @@ def main() -> int:
         "finished": tally.finished,
         "cancelled": tally.cancelled,
         "tokens": tally.tokens,
-        "tokens_per_second": tally.tokens / sum(tally.steps),
+        "tokens_per_second": tally.tokens / tally.seconds,
         "steps": len(tally.steps),
         "preemptions": engine.preemption_count - before[0],
         "reused_pages": reused,
