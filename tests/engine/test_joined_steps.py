@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from tests.engine.changes import fork, other_policy, other_tokens, rewind
 from tests.engine.conftest import Loader
 from tests.random_adapters import random_adapter
 from tests.tiny_model import VOCABULARY
@@ -197,28 +198,6 @@ def test_drafts_that_are_never_right_do_not_prevent_it(load_tiny: Loader) -> Non
 
 def go_on(engine: Engine, number: int) -> int:
     return number
-
-
-def other_policy(engine: Engine, number: int) -> int:
-    engine.sample(number, SAMPLED, more=9)
-    engine.step()
-    return number
-
-
-def other_tokens(engine: Engine, number: int) -> int:
-    engine.append(number, [200, 201])
-    return number
-
-
-def rewind(engine: Engine, number: int) -> int:
-    engine.rewind(number, engine.position(number) - 3)
-    return number
-
-
-def fork(engine: Engine, number: int) -> int:
-    copy = engine.fork(number)
-    engine.append(copy, [7, 8])
-    return copy
 
 
 @pytest.mark.parametrize("change", [go_on, other_policy, other_tokens, rewind, fork])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.engine.changes import fork, other_policy, other_tokens, rewind
 from tests.engine.conftest import Loader
 from tests.random_adapters import random_adapter
 from tests.tiny_model import VOCABULARY, TinyModel
@@ -282,28 +283,6 @@ def tokens_ahead(engine: Engine, number: int) -> int:
 
 
 Change = Callable[[Engine, int], int]
-
-
-def other_policy(engine: Engine, number: int) -> int:
-    engine.sample(number, SamplingParameters(temperature=1.5, seed=4))
-    engine.step()
-    return number
-
-
-def other_tokens(engine: Engine, number: int) -> int:
-    engine.append(number, [200, 201])
-    return number
-
-
-def rewind(engine: Engine, number: int) -> int:
-    engine.rewind(number, engine.position(number) - 3)
-    return number
-
-
-def fork(engine: Engine, number: int) -> int:
-    copy = engine.fork(number)
-    engine.append(copy, [7, 8])
-    return copy
 
 
 def logits(engine: Engine, number: int) -> int:

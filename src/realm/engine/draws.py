@@ -66,6 +66,14 @@ class Draws:
         return (TokenLogprobs(tokens[0], values[0], top),)
 
 
+def later_draws(following: NDArray[np.int32] | None) -> list[list[int]]:
+    """What the steps drew that followed one, of each that came: a token a row.
+
+    following: int32 [steps, rows], as the native step has filled it; None when none was to come.
+    """
+    return [] if following is None else [row for row in following.tolist() if row[0] != NO_TOKEN]
+
+
 def draw_error(code: int) -> RealmError | None:
     """Why there is no token; None for a token and for a row that was not sampled."""
     if code == NOTHING_ALLOWED:

@@ -8,29 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Items
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm.config import EngineConfig, SamplingParameters
 from realm.engine.cache import prefix_scope
-from realm.engine.crowding import Crowding
-from realm.engine.drafting import Guess, plan_guesses
 from realm.engine.fairness import OwnerLedger
-from realm.engine.joining import JOINED_GAIN, further_steps, reserve_pages
 from realm.engine.layers import LayerRows, compute_layer, prepare_layer
 from realm.engine.model_state import ModelState, open_state
+from realm.engine.model_step import step_model
 from realm.engine.output import StepOutput
-from realm.engine.scheduler import StepLimits, StepPlan, plan_step
+from realm.engine.scheduler import StepLimits
 from realm.engine.sequence import Mask, MasksAfter, Sequence, Want
-from realm.engine.speculation import (
-    LEAST_GAIN,
-    SequenceSpeculation,
-    SpeculationBook,
-    SpeculationMetrics,
-)
-from realm.engine.step_run import Machine, answer_known, answer_refused, run_step
+from realm.engine.speculation import SequenceSpeculation, SpeculationBook, SpeculationMetrics
+from realm.engine.step_run import Machine, answer_known
 from realm.errors import (
     ConfigError,
     ContextLengthError,
@@ -40,20 +32,6 @@ from realm.errors import (
 )
 from realm.kernels import PAGE_TOKENS, Interrupt, Team
 from realm.model import DraftModel, StoredModel, WeightedAdapter, check_adapters
-
-
-class LastStep(NamedTuple):
-    """The step before, while no sequence has come or gone since: all of its rows decoded.
-
-    begin: on the engine's clock. step_count: it and those that followed in one call. accepted:
-    drafted tokens that were right; None without drafts.
-    """
-
-    state: ModelState
-    begin: float
-    answers: int
-    step_count: int
-    accepted: int | None
 
 
 class Engine:
@@ -82,7 +60,6 @@ class Engine:
         self._states: dict[str, ModelState] = {}
         self._speculation = SpeculationBook(config.speculation)
         self._state_of: dict[int, ModelState] = {}
-        self._last: LastStep | None = None
         self._next_number = 1
         self._turn = 0
         self.native_seconds = 0.0
@@ -144,7 +121,6 @@ class Engine:
             drafter = state.drafter(draft, self._team, self._clock)
         number = self._next_number
         self._next_number += 1
-        self._last = None
         sequence = Sequence(
             number, owner, state.cache.take_row(), priority, adapters=tuple(adapters)
         )
@@ -152,7 +128,7 @@ class Engine:
             tenant = self._speculation.tenant(prefix_scope(model.content_hash, sequence))
             sequence.speculation = SequenceSpeculation(tenant, draft_k)
             sequence.drafter = drafter
-        state.sequences[number] = sequence
+        state.add(sequence)
         self._state_of[number] = state
         return number
 
@@ -258,7 +234,6 @@ class Engine:
         """Forget the sequence and free its pages, also while it waits: no answer follows then."""
         state, found = self._find(sequence)
         del self._state_of[sequence]
-        self._last = None
         state.remove(found)
         if found.drafter is not None:
             found.drafter.forget(sequence)
@@ -325,42 +300,15 @@ class Engine:
         self._ledger.settle({owner for state in states for owner in state.owners()})
         state = states[self._turn % len(states)]
         self._turn += 1
-        begin = self._clock()
-        self._observe_last(state, begin)
-        state.give_pages()
-        refused = answer_refused(state)
-        plan = plan_step(
-            state.candidates(),
-            self._ledger.virtual,
-            self._limits,
-            state.cost.cost,
-            self._ledger.weights,
-            state.step_count,
-            Crowding(state.row_cost.seconds, self._config.crowding),
+        ran = step_model(
+            state, self._ledger, self._limits, self._config, self._machine, len(states) == 1
         )
-        state.step_count += 1
-        if not plan.rows:
-            return refused
-        further = 0
-        if len(states) == 1 and not self.interrupt.is_set:
-            further = further_steps(state, plan, self._config.joined_seconds)
-        guesses = self._plan_guesses(state, plan, further)
-        has_drafts = any(guess.token_ids for guess in guesses.values())
-        if has_drafts:
-            further = 0
-        if further and not reserve_pages(state, plan, further):
-            further = 0
-        ran = run_step(state, plan, guesses, further, self._machine, self._ledger)
-        if plan.decodes:
-            accepted = ran.accepted if has_drafts else None
-            self._last = LastStep(state, begin, len(plan.rows), ran.step_count, accepted)
-        state.step_count += ran.step_count - 1
-        self.native_seconds += ran.seconds
-        self.step_count += ran.step_count
-        rows = sum(row.count for row in plan.rows)
-        self.row_count += rows * ran.step_count
-        self.batch_fill = rows / self._limits.rows
-        return refused + ran.outputs
+        if ran.rows:
+            self.native_seconds += ran.seconds
+            self.step_count += ran.step_count
+            self.row_count += ran.rows * ran.step_count
+            self.batch_fill = ran.rows / self._limits.rows
+        return ran.outputs
 
     # ---- The layer by layer path of guests ----
 
@@ -404,18 +352,6 @@ class Engine:
         return [answers[id(call)] for call in calls]
 
     # ---- Inside ----
-
-    def _observe_last(self, state: ModelState, now: float) -> None:
-        """What the last step brought, and what time it and the programs after it took."""
-        last, self._last = self._last, None
-        if last is not None and last.state is state:
-            seconds = (now - last.begin) / last.step_count
-            state.payback.observe(last.answers, seconds, last.accepted)
-
-    def _plan_guesses(self, state: ModelState, plan: StepPlan, further: int) -> dict[int, Guess]:
-        """further: the steps that nobody can draft for, and that drafts would cost."""
-        least_gain = LEAST_GAIN * (JOINED_GAIN if further else 1.0) * state.payback.demand
-        return plan_guesses(state, plan, self._config.speculation, self._limits.rows, least_gain)
 
     def _find(self, sequence: int) -> tuple[ModelState, Sequence]:
         try:

@@ -40,6 +40,8 @@ def further_steps(state: ModelState, plan: StepPlan, most_seconds: float) -> int
 
 def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> bool:
     """Whether the plan's sequences have the pages for so many further tokens each."""
+    if not further:
+        return True
     sequences = [state.sequences[row.sequence] for row in plan.rows]
     return all(state.cache.reserve(each, len(each.tokens) + further) for each in sequences)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from realm.config import SamplingParameters
 from realm.engine.cache import ModelCache
-from realm.engine.draws import NO_TOKEN, AnswerRow, build_draws
+from realm.engine.draws import AnswerRow, build_draws, later_draws
 from realm.engine.sequence import Sequence
 from realm.engine.speculation import Draft, Source, probability_grade
 from realm.errors import CapacityError, RealmError
@@ -100,7 +100,6 @@ class ModelDrafts:
             keeps_prefixes=False,
         )
         self._mirrors: dict[int, _Mirror] = {}  # those used latest last
-        self._step_count = self._row_count = 0  # of the present proposal
 
     @property
     def relative_cost(self) -> float:
@@ -128,20 +127,21 @@ class ModelDrafts:
         if not self.is_alive:
             return {}
         begin = self._clock()
-        self._step_count = self._row_count = 0
         try:
-            drafts = self._propose(wishes, least)
+            drafts, step_count, row_count = self._propose(wishes, least)
         except RealmError as error:
             _LOGGER.warning("the draft model %s failed: %s", self._draft.stored.name, error)
             self.is_alive = False
             return {}
         # Texts that it has not read yet would pass for slow steps.
-        if self._step_count and self._row_count <= 2 * self._step_count * len(wishes):
-            seconds = (self._clock() - begin) / self._step_count
+        if step_count and row_count <= 2 * step_count * len(wishes):
+            seconds = (self._clock() - begin) / step_count
             self.seconds += (seconds - self.seconds) * (_GAIN if self.seconds else 1.0)
         return drafts
 
-    def _propose(self, wishes: Items[DraftWish], least: float) -> dict[int, Draft]:
+    def _propose(self, wishes: Items[DraftWish], least: float) -> tuple[dict[int, Draft], int, int]:
+        """The drafts, and how many steps of how many rows they took."""
+        step_count = row_count = 0
         chains: dict[int, _Chain] = {}
         rows: list[tuple[_Mirror, int]] = []
         busy = {wish.sequence.number for wish in wishes}
@@ -159,16 +159,20 @@ class ModelDrafts:
         active = list(chains.values())
         while rows:
             most = min((each.most - len(each.tokens) for each in active), default=1)
-            for number, sampled in enumerate(self._steps(rows, min(most, _STEPS_AT_ONCE), least)):
+            steps = self._steps(rows, min(most, _STEPS_AT_ONCE), least)
+            step_count += len(steps)
+            row_count += sum(count for _, count in rows) + len(rows) * (len(steps) - 1)
+            for number, sampled in enumerate(steps):
                 for each in active if number else ():
                     each.mirror.own.computed += 1
                 active = [each for each in active if self._extend(each, sampled, least)]
             rows = [(each.mirror, 1) for each in active]
-        return {
+        drafts = {
             number: Draft(Source.MODEL, tuple(each.tokens), tuple(each.grades))
             for number, each in chains.items()
             if each.tokens
         }
+        return drafts, step_count, row_count
 
     def _mirror(self, sequence: Sequence) -> _Mirror:
         """The sequence's, with all of its tokens and nothing that is not the target's."""
@@ -253,11 +257,7 @@ class ModelDrafts:
                 following=following,
                 least_logprob=math.log(least) if least > 0.0 else -math.inf,
             )
-        steps: list[list[int]] = [sampled.tolist()]
-        if following is not None:
-            steps += [row for row in following.tolist() if row[0] != NO_TOKEN]
-        self._step_count += len(steps)
-        self._row_count += len(tokens) + len(rows) * (len(steps) - 1)
+        steps: list[list[int]] = [sampled.tolist(), *later_draws(following)]
         return [
             {
                 own.number: (

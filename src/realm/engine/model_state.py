@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +43,21 @@ _LOOKED_AT_DEPTH = 4
 _RESERVE_SHARE = 8  # at most one page in this many stays free for those that run
 
 
+class LastStep(NamedTuple):
+    """A step in which all rows decoded. begin: on the engine's clock. step_count: it and those that
+    followed in one call. accepted: drafted tokens that were right; None without drafts."""
+
+    begin: float
+    answers: int
+    step_count: int
+    accepted: int | None
+
+
 class ModelState:
     """See the module. preemption_count: how often a waiting sequence lost its pages.
 
     step_count: steps that were planned. cost, row_cost: what its steps take. payback: what drafts
-    bring.
+    bring. last_step: the step before, if no sequence has come or gone since.
     drafters: draft models for it, by content hash.
     """
 
@@ -64,6 +75,7 @@ class ModelState:
         self.cost = StepCostEstimate()
         self.row_cost = RowCost()
         self.payback = Payback()
+        self.last_step: LastStep | None = None
         self.drafters: dict[str, ModelDrafts] = {}
         self._growing: dict[int, Sequence] = {}
         self._line = WaitingLine()
@@ -110,6 +122,11 @@ class ModelState:
         ]
 
     # ---- What happens to a sequence ----
+
+    def add(self, sequence: Sequence) -> None:
+        """It is open from now on."""
+        self.sequences[sequence.number] = sequence
+        self.last_step = None
 
     def ask(self, sequence: Sequence) -> None:
         """It wants an answer from now on."""
@@ -165,6 +182,7 @@ class ModelState:
             self._line.leave(sequence)
             self.refused = [each for each in self.refused if each is not sequence]
         del self.sequences[number]
+        self.last_step = None
         self.cache.drop(sequence)
         self._is_stalled = False
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from realm.config import SamplingParameters
 from realm.engine.batch import Batch, build_batch
 from realm.engine.drafting import Guess, settle_guess
-from realm.engine.draws import NO_TOKEN, draw_error
+from realm.engine.draws import draw_error, later_draws
 from realm.engine.fairness import OwnerLedger
 from realm.engine.output import StepOutput, TokenLogprobs
 from realm.engine.scheduler import StepPlan
@@ -58,7 +58,7 @@ def run_step(  # noqa: PLR0917
     begin = machine.clock()
     sampled, logits = _compute(state, machine, batch, following)
     seconds = machine.clock() - begin
-    later = [] if following is None else [row for row in following.tolist() if row[0] != NO_TOKEN]
+    later = later_draws(following)
     step_count = 1 + len(later)
     price = _observe(state, plan, ledger, batch, seconds / step_count)
     for row in plan.rows:

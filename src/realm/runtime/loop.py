@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from realm.errors import CancelledError, GuestLimitError, RealmError, RequestError
 from realm.runtime.faults import error_of_one, host_fault
 from realm.runtime.herald import Herald
+from realm.runtime.inbox import Inbox
 from realm.runtime.job import Job
 from realm.runtime.request_queue import RequestQueue
 from realm.runtime.run import Run
@@ -55,9 +56,7 @@ class EngineLoop:
         self._now = now
         self._active_limit = active_limit
         self._memory_limit = memory_limit
-        self._changed = threading.Condition()
-        self._inbox: deque[tuple[Callable[[], object], Job | None]] = deque()
-        self._closing = False
+        self._inbox = Inbox(engine.interrupt, now)
         self._queue = RequestQueue()
         self.herald = Herald()
         self._active: dict[Job, None] = {}
@@ -73,20 +72,21 @@ class EngineLoop:
 
     def submit(self, job: Job) -> None:
         """Any thread: the job will run, or fail. Raises RequestError once the loop is closed."""
-        if not self._post(partial(self._enqueue, job), job.account, job):
+        if not self._inbox.post(partial(self._enqueue, job), job.account, job):
             raise RequestError("the runtime is closed")
 
     def cancel(self, job: Job) -> None:
-        """Any thread: the job ends within one step; nothing happens if it has ended."""
-        self._post(partial(self._cancel, job), job.account)
+        """Any thread: the job ends within one step, or one call of several where its tenant has had
+        more than its share; nothing happens if it has ended."""
+        self._inbox.post(partial(self._cancel, job), job.account)
 
     def wake(self, job: Job) -> None:
         """Any thread: the job's client has taken output, or a worker has done its work."""
-        self._post(partial(self._resume, job), job.account)
+        self._inbox.post(partial(self._resume, job), job.account)
 
     def call(self, action: Callable[[], object]) -> None:
         """Any thread: `action` runs on the engine thread, soon; never when the loop is closed."""
-        self._post(action)
+        self._inbox.post(action)
 
     def run(self, action: Callable[[], None]) -> bool:
         """Any other thread: as `call`, and waits for the end; False when the loop was closed."""
@@ -98,7 +98,7 @@ class EngineLoop:
             finally:
                 done.set()
 
-        self._post(act)
+        self._inbox.post(act)
         while not done.wait(_DEADLINE_CHECK_SECONDS):
             if not self._thread.is_alive():
                 break
@@ -112,41 +112,16 @@ class EngineLoop:
 
     def close(self) -> None:
         """Ends every job with CancelledError, then the thread."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
+        self._inbox.close()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _post(
-        self,
-        action: Callable[[], object],
-        sender: TenantAccount | None = None,
-        job: Job | None = None,
-    ) -> bool:
-        """job: fails if the action never comes to run. False when the loop is closed.
-
-        A sender that has had more than its share of the thread waits for all steps of a call.
-        """
-        with self._changed:
-            if self._closing:
-                return False
-            self._inbox.append((action, job))
-            if sender is None or not sender.turns.is_spent(self._now()):
-                self._engine.interrupt.set()
-            self._changed.notify_all()
-            return True
-
     def _main(self) -> None:
         while True:
-            with self._changed:
-                if not self._inbox and not self._closing and not self._has_work():
-                    self._changed.wait(_DEADLINE_CHECK_SECONDS if self._active else None)
-                letters = list(self._inbox)
-                self._inbox.clear()
-                self._engine.interrupt.clear()
-                if self._closing:
-                    break
+            patience = _DEADLINE_CHECK_SECONDS if self._active else None
+            letters, is_closed = self._inbox.take(0.0 if self._has_work() else patience)
+            if is_closed:
+                break
             for action, _ in letters:
                 try:
                     action()
