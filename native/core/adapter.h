@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "kernels.h"
@@ -59,10 +60,12 @@ struct AdapterShape {
 
 class Adapter {
  public:
-  Adapter(const AdapterShape& shape, AdapterPrecision precision)
-      : shape_(shape), precision_(precision), layers_(static_cast<size_t>(shape.layers)) {}
+  // kernels: of the model's instruction set.
+  Adapter(const AdapterShape& shape, AdapterPrecision precision, const KernelTable& kernels)
+      : shape_(shape), precision_(precision), kernels_(kernels), layers_(static_cast<size_t>(shape.layers)) {}
 
   // Both refuse (false) numbers that the precision cannot hold. Factors of one site: outputs ascending.
+  // Several threads may set sites of their own at once.
   bool set_site(int layer, AdapterInput input, const std::vector<AdapterFactor>& factors);
   // a [rank][vocabulary], b [hidden][rank].
   bool set_embedding(const AdapterFactor& factor);
@@ -84,17 +87,24 @@ class Adapter {
 
  private:
   bool pack(int ggml_type, int rows, int columns, const std::vector<uint8_t>& data, PackedMatrix* matrix);
-  bool pack_a(const std::vector<AdapterFactor>& factors, int ranks, const float* balances,
-              PackedMatrix* matrix);
+  bool pack_floats_a(const std::vector<AdapterFactor>& factors, int ranks, PackedMatrix* matrix);
+  // balances: of every factor, what its B is to be multiplied with.
+  bool quantize_a(const std::vector<AdapterFactor>& factors, int ranks, float* balances,
+                  PackedMatrix* matrix);
   bool pack_b(const AdapterFactor& factor, PackedMatrix* matrix);
   bool quantize_b(const AdapterFactor& factor, RankMatrix* matrix);
 
   struct Layer {
     AdapterSite sites[kLayerInputs];
   };
+  uint8_t* allocate(size_t bytes);
+  bool make(int ggml_type, int rows, int columns, size_t bytes, PackedMatrix* matrix, bool keep_floats);
+
   const AdapterShape shape_;
   const AdapterPrecision precision_;
-  Arena arena_{size_t{8} << 20};
+  const KernelTable& kernels_;
+  std::mutex mutex_;  // of the arena and what is widest
+  Arena arena_{size_t{8} << 20, true};
   std::vector<Layer> layers_;
   AdapterSite head_;
   PackedMatrix embedding_b_;

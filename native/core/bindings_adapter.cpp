@@ -1,16 +1,21 @@
 #include "bindings_adapter.h"
 
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 
-#include "chunk_digests.h"
-#include "factor_reader.h"
+#include "adapter_load.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -53,33 +58,45 @@ Place place_of(const TransformerShape& s, int projection) {
   }
 }
 
+// What an adapter's pair of factors must be to change this product; refuses any other. It holds no numbers
+// yet.
+AdapterFactor check(const Transformer& model, int layer, int projection, int64_t rank, int64_t inputs,
+                    int64_t outputs, float scale) {
+  const std::string where = "layer " + std::to_string(layer) + ", projection " + std::to_string(projection);
+  require(projection >= 0 && projection < kProjections, "no projection of this number");
+  require(layer >= 0 && layer < static_cast<int>(model.layers_.size()), "no layer of this number");
+  const Place place = place_of(model.shape_, projection);
+  if (rank < 1 || rank > kMostRanks) refuse(where + ": rank " + std::to_string(rank));
+  if (inputs != place.inputs || outputs != place.outputs)
+    refuse(where + ": " + std::to_string(outputs) + " x " + std::to_string(inputs) + " instead of " +
+           std::to_string(place.outputs) + " x " + std::to_string(place.inputs));
+  if (!std::isfinite(scale)) refuse(where + ": the scale is not a finite number");
+  return {place.first_output, static_cast<int>(rank), place.inputs, place.outputs, nullptr, nullptr, scale};
+}
+
+AdapterPrecision precision_named(const std::string& name) {
+  require(name == "int8" || name == "bfloat16", "the precision is int8 or bfloat16");
+  return name == "int8" ? AdapterPrecision::kInt8 : AdapterPrecision::kBfloat16;
+}
+
 // layer, projection, A [rank, inputs], B [outputs, rank], scale. The layer of embedding and head is 0.
 using Factor = std::tuple<int, int, Rows, Rows, float>;
 
 AdapterFactor check(const Transformer& model, const Factor& factor) {
   const auto& [layer, projection, a, b, scale] = factor;
-  const std::string where = "layer " + std::to_string(layer) + ", projection " + std::to_string(projection);
-  require(projection >= 0 && projection < kProjections, "no projection of this number");
-  require(layer >= 0 && layer < static_cast<int>(model.layers_.size()), "no layer of this number");
-  const Place place = place_of(model.shape_, projection);
-  if (a.shape(0) < 1 || a.shape(0) > kMostRanks || a.shape(0) != b.shape(1))
-    refuse(where + ": ranks " + std::to_string(a.shape(0)) + " and " + std::to_string(b.shape(1)));
-  if (static_cast<int>(a.shape(1)) != place.inputs || static_cast<int>(b.shape(0)) != place.outputs)
-    refuse(where + ": " + std::to_string(b.shape(0)) + " x " + std::to_string(a.shape(1)) + " instead of " +
-           std::to_string(place.outputs) + " x " + std::to_string(place.inputs));
-  if (!std::isfinite(scale)) refuse(where + ": the scale is not a finite number");
-  return {place.first_output,
-          static_cast<int>(a.shape(0)),
-          place.inputs,
-          place.outputs,
-          a.data(),
-          b.data(),
-          scale};
+  if (a.shape(0) != b.shape(1))
+    refuse("ranks " + std::to_string(a.shape(0)) + " and " + std::to_string(b.shape(1)));
+  AdapterFactor checked = check(model, layer, projection, static_cast<int64_t>(a.shape(0)),
+                                static_cast<int64_t>(a.shape(1)), static_cast<int64_t>(b.shape(0)), scale);
+  checked.a = a.data();
+  checked.b = b.data();
+  return checked;
 }
+
+constexpr const char* kNotHeld = "a factor holds numbers that are not finite or too large for the precision";
 
 void build(Adapter* self, const Transformer& model, const std::string& precision,
            const std::vector<Factor>& factors) {
-  require(precision == "int8" || precision == "bfloat16", "the precision is int8 or bfloat16");
   // Ordered: by layer, by input, by output.
   std::map<std::pair<int, AdapterInput>, std::map<int, AdapterFactor>> sites;
   std::optional<AdapterFactor> embedding;
@@ -95,8 +112,7 @@ void build(Adapter* self, const Transformer& model, const std::string& precision
             "two factors of one projection");
   }
   bool held = true;
-  new (self) Adapter(model.adapter_shape(),
-                     precision == "int8" ? AdapterPrecision::kInt8 : AdapterPrecision::kBfloat16);
+  new (self) Adapter(model.adapter_shape(), precision_named(precision), model.kernels_);
   {
     nb::gil_scoped_release release;
     if (embedding) held = self->set_embedding(*embedding);
@@ -108,65 +124,137 @@ void build(Adapter* self, const Transformer& model, const std::string& precision
   }
   if (!held) {
     self->~Adapter();
-    refuse("a factor holds numbers that are not finite or too large for the precision");
+    refuse(kNotHeld);
   }
 }
 
 constexpr int64_t kLargestSize = int64_t{1} << 40;  // bytes, rows or columns: their products do not overflow
 
-// A row of the table: position, type, rows, columns, heads, whether it is turned, first number of `out`.
-StoredMatrix stored_matrix(const int64_t* row, float* out, int64_t room) {
+using Table = Array<const int64_t, nb::ndim<2>>;
+
+// A row of the table: position, type, rows, columns, heads, whether it is turned, whether it is given, place.
+StoredMatrix stored_matrix(const int64_t* row, int64_t place) {
   require(row[0] >= 0 && row[0] <= kLargestSize, "a matrix's position is out of range");
   require(row[1] >= 0 && row[1] <= 2, "no type of this number");
   require(row[2] > 0 && row[3] > 0 && row[2] <= kLargestSize / row[3], "a matrix's shape is out of range");
   require(row[4] >= 0 && (row[4] == 0 || row[2] % (2 * row[4]) == 0), "rows are not halves of heads");
   require(row[5] == 0 || (row[5] == 1 && row[4] == 0), "a matrix is turned or of heads");
-  require(row[6] >= 0 && row[6] <= room && row[2] * row[3] <= room - row[6], "a matrix is beyond the array");
-  return {row[0], static_cast<StoredType>(row[1]), row[2], row[3], row[4], row[5] == 1, out + row[6]};
+  require(row[6] == 0 || (row[6] == 1 && row[1] == 0 && row[4] == 0 && row[5] == 0 && row[0] % 4 == 0),
+          "a given matrix is of float32, in its order");
+  constexpr Form forms[] = {Form::kF32, Form::kF16, Form::kBF16};
+  require(row[7] == place && place <= kLargestSize, "matrices are not one after the other");
+  return {row[0], forms[row[1]], row[2], row[3], row[4], row[5] == 1, row[6] == 1, place};
 }
 
-// An array of numbers and the digests of its chunks.
-class FactorArray {
- public:
-  explicit FactorArray(const Array<float, nb::ndim<1>>& numbers)
-      : numbers_(numbers), digests_(reinterpret_cast<const uint8_t*>(numbers.data()), 4 * numbers.shape(0)) {}
-
-  std::tuple<int, int64_t, int64_t> read(int descriptor, const Array<const int64_t, nb::ndim<2>>& table);
-  void filled(int64_t count) {
-    require(count >= 0 && static_cast<size_t>(count) <= numbers_.shape(0), "a count is out of range");
-    digests_.filled(4 * static_cast<size_t>(count));
+// ends: of every part, how many matrices stand before its end.
+void set_stored(StoredFactors* self, const Table& table, const Array<const int64_t, nb::ndim<1>>& ends) {
+  require(table.shape(1) == 8, "the table must be [matrices, 8]");
+  StoredFactors stored;
+  int64_t place = 0;
+  for (size_t i = 0; i < table.shape(0); i++) {
+    stored.matrices.push_back(stored_matrix(table.data() + 8 * i, place));
+    const StoredMatrix& matrix = stored.matrices.back();
+    place += matrix.count();
+    if (matrix.given) stored.given_count = std::max(stored.given_count, matrix.position / 4 + matrix.count());
   }
-  nb::bytes digests() {
-    const std::vector<Sha256Digest>* all;
-    {
-      nb::gil_scoped_release release;
-      all = &digests_.wait();
-    }
-    return nb::bytes(all->data(), 32 * all->size());
+  size_t first = 0;
+  for (size_t i = 0; i < ends.shape(0); i++) {
+    const int64_t end = ends.data()[i];
+    require(end > static_cast<int64_t>(first) && end <= static_cast<int64_t>(stored.matrices.size()),
+            "the ends of parts are not ascending");
+    const StoredMatrix& last = stored.matrices[static_cast<size_t>(end) - 1];
+    stored.parts.push_back(
+        {first, static_cast<size_t>(end), stored.matrices[first].place, last.place + last.count()});
+    first = static_cast<size_t>(end);
   }
+  require(first == stored.matrices.size() && first > 0, "the parts are not all of the matrices");
+  new (self) StoredFactors(std::move(stored));
+}
 
- private:
-  const Array<float, nb::ndim<1>> numbers_;
-  ChunkDigests digests_;
-};
+using Floats = Array<float, nb::ndim<1>>;
+using Outcome = std::tuple<int, int64_t, int64_t>;
 
-// Matrices stand in the order of their numbers; what is before the first of them was filled.
-std::tuple<int, int64_t, int64_t> FactorArray::read(int descriptor,
-                                                    const Array<const int64_t, nb::ndim<2>>& table) {
-  require(table.shape(1) == 7, "the table must be [matrices, 7]");
-  std::vector<StoredMatrix> matrices;
-  for (size_t i = 0; i < table.shape(0); i++)
-    matrices.push_back(
-        stored_matrix(table.data() + 7 * i, numbers_.data(), static_cast<int64_t>(numbers_.shape(0))));
-  ReadOutcome outcome;
+const float* given_numbers(const StoredFactors& stored, const std::optional<Vector>& given) {
+  require(stored.given_count <= (given ? static_cast<int64_t>(given->shape(0)) : 0), "numbers must be given");
+  return given ? given->data() : nullptr;
+}
+
+nb::bytes joined(const std::vector<Digest>& digests) {
+  return nb::bytes(digests.data(), 32 * digests.size());
+}
+
+Outcome outcome_of(const ReadOutcome& outcome) {
+  return {static_cast<int>(outcome.fault), outcome.index, outcome.at};
+}
+
+// All numbers, the outcome, and the digests of every part.
+std::tuple<Outcome, nb::bytes> read_all(const StoredFactors& stored, int descriptor, const Floats& out,
+                                        const std::optional<Vector>& given) {
+  require(static_cast<int64_t>(out.shape(0)) == stored.count(), "the array has another size");
+  const float* numbers = given_numbers(stored, given);
+  std::vector<Digest> digests(stored.parts.size());
+  ReadOutcome outcome{ReadFault::kNone, 0, 0};
   {
     nb::gil_scoped_release release;
-    outcome = read_matrices(descriptor, matrices, [this](const StoredMatrix& matrix) {
-      const float* end = matrix.out + matrix.rows * matrix.columns;
-      digests_.filled(4 * static_cast<size_t>(end - numbers_.data()));
-    });
+    FactorReader reader(stored, descriptor, numbers, *kernels_for(""));
+    for (size_t i = 0; i < digests.size() && outcome.fault == ReadFault::kNone; i++)
+      outcome = reader.read(i, out.data() + stored.parts[i].begin, &digests[i]);
   }
-  return {static_cast<int>(outcome.fault), outcome.index, outcome.at};
+  return {outcome_of(outcome), joined(digests)};
+}
+
+// A row of `targets`: part, layer, projection, rank, inputs, outputs, places of A and of B.
+std::vector<StoredSite> sites_of(const Transformer& model, const StoredFactors& stored, const Table& targets,
+                                 const Vector& scales) {
+  require(targets.shape(1) == 8 && scales.shape(0) == targets.shape(0),
+          "targets must be [count, 8], with a scale each");
+  std::vector<StoredSite> sites(stored.parts.size());
+  for (size_t i = 0; i < targets.shape(0); i++) {
+    const int64_t* row = targets.data() + 8 * i;
+    require(row[0] >= 0 && row[0] < static_cast<int64_t>(sites.size()), "no part of this number");
+    const StoredFactors::Part& part = stored.parts[static_cast<size_t>(row[0])];
+    StoredSite& site = sites[static_cast<size_t>(row[0])];
+    const int layer = static_cast<int>(row[1]), projection = static_cast<int>(row[2]);
+    const AdapterFactor shape = check(model, layer, projection, row[3], row[4], row[5], scales.data()[i]);
+    for (const auto& [place, count] :
+         {std::pair{row[6], row[3] * row[4]}, std::pair{row[7], row[3] * row[5]}})
+      require(place >= part.begin && place <= part.end && count <= part.end - place,
+              "a factor is not in its part");
+    const AdapterInput input = place_of(model.shape_, projection).input;
+    const bool is_embedding = projection == kEmbedding;
+    require(site.factors.empty() ||
+                (site.layer == layer && site.input == input && !site.is_embedding && !is_embedding &&
+                 site.factors.back().shape.first_output < shape.first_output),
+            "the products of a part have not one input, or are not in order");
+    site.layer = layer;
+    site.input = input;
+    site.is_embedding = is_embedding;
+    site.factors.push_back({shape, row[6], row[7]});
+  }
+  std::set<std::tuple<int, AdapterInput, bool>> seen;
+  for (const StoredSite& site : sites)
+    require(!site.factors.empty() && seen.emplace(site.layer, site.input, site.is_embedding).second,
+            "a part is for no product, or for those of another one");
+  return sites;
+}
+
+// The adapter, or none and what is wrong; the digests of every part.
+std::tuple<std::unique_ptr<Adapter>, Outcome, nb::bytes> load(
+    const Transformer& model, SideWork& side_work, const std::string& precision, const StoredFactors& stored,
+    const Table& targets, const Vector& scales, int descriptor, const std::optional<Vector>& given) {
+  const std::vector<StoredSite> sites = sites_of(model, stored, targets, scales);
+  const float* numbers = given_numbers(stored, given);
+  auto adapter = std::make_unique<Adapter>(model.adapter_shape(), precision_named(precision), model.kernels_);
+  const auto job =
+      std::make_shared<AdapterLoad>(stored, sites, descriptor, numbers, model.kernels_, *adapter);
+  {
+    nb::gil_scoped_release release;
+    side_work.run(job);
+  }
+  if (job->outcome().fault != ReadFault::kNone)
+    return {nullptr, outcome_of(job->outcome()), nb::bytes("", 0)};
+  if (!job->is_held()) refuse(kNotHeld);
+  return {std::move(adapter), outcome_of(job->outcome()), joined(job->digests())};
 }
 
 }  // namespace
@@ -196,12 +284,12 @@ void read_adapters(const AdapterArguments& arguments, const Transformer& model, 
 void bind_adapter(nb::module_& module) {
   nb::class_<Adapter>(module, "Adapter")
       .def("__init__", &build, "model"_a, nb::kw_only(), "precision"_a, "factors"_a)
+      .def_static("load", &load, "model"_a, nb::kw_only(), "side_work"_a, "precision"_a, "stored"_a,
+                  "targets"_a, "scales"_a, "descriptor"_a, "given"_a.none() = nb::none())
       .def_prop_ro("bytes", &Adapter::bytes);
-  nb::class_<FactorArray>(module, "FactorArray")
-      .def(nb::init<const Array<float, nb::ndim<1>>&>(), "numbers"_a)
-      .def("read", &FactorArray::read, "descriptor"_a, "table"_a)
-      .def("filled", &FactorArray::filled, "count"_a)
-      .def("digests", &FactorArray::digests);
+  nb::class_<StoredFactors>(module, "StoredFactors")
+      .def("__init__", &set_stored, "table"_a, "ends"_a)
+      .def("read", &read_all, "descriptor"_a, "out"_a, "given"_a.none() = nb::none());
 }
 
 }  // namespace realm

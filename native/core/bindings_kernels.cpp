@@ -9,6 +9,7 @@
 #include "attention_spans.h"
 #include "bindings.h"
 #include "bindings_draws.h"
+#include "blake3.h"
 #include "transformer.h"
 
 namespace nb = nanobind;
@@ -219,6 +220,13 @@ void bind_kernels(nb::module_& module) {
   module.def("product", &product, "instruction_set"_a, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a,
              "values"_a);
   module.def("unpacked", &unpacked, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a);
+  module.def(
+      "blake3",
+      [](const std::string& instruction_set, const Bytes& data) {
+        const Digest digest = blake3(table(instruction_set), data.data(), data.size());
+        return nb::bytes(digest.data(), digest.size());
+      },
+      "instruction_set"_a, "data"_a);
   module.def("rms_norm", &rms_norm, "instruction_set"_a, "values"_a, "weight"_a, "epsilon"_a);
   module.def("gate", &gate, "instruction_set"_a, "kind"_a, "gates"_a, "ups"_a);
   module.def("attention", &attention, "instruction_set"_a, "queries"_a, "keys"_a, "values"_a,

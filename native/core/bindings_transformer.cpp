@@ -248,14 +248,15 @@ nb::ndarray<nb::numpy, float, nb::ndim<2>> logits(const Transformer& model, int 
 }  // namespace
 
 void bind_transformer(nb::module_& module) {
+  nb::class_<SideWork>(module, "SideWork").def(nb::init<>());
   nb::class_<Team>(module, "Team")
       .def(
           "__init__",
-          [](Team* self, int size) {
+          [](Team* self, int size, SideWork* side_work) {
             require(size >= 1 && size <= 1024, "a team has 1 to 1024 threads");
-            new (self) Team(size);
+            new (self) Team(size, side_work);
           },
-          "size"_a)
+          "size"_a, "side_work"_a.none() = nb::none(), nb::keep_alive<1, 3>())
       .def_prop_ro("size", &Team::size);
   nb::class_<Interrupt>(module, "Interrupt")
       .def(nb::init<>())

@@ -1,34 +1,53 @@
-// Reads the factors of an adapter out of its file as floats. It trusts no byte: a file may end early, a
-// number may be none.
+// Reads the factors of an adapter out of its file as floats, and hashes them on the way. It trusts no byte: a
+// file may end early, a number may be none.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <vector>
+
+#include "blake3.h"
 
 namespace realm {
 
-enum class StoredType : int { kFloat32 = 0, kFloat16 = 1, kBfloat16 = 2 };
-
-// A matrix as it stands in a file, little-endian, row after row, and where its floats go.
+// A matrix as it stands in a file, little-endian, row after row.
 struct StoredMatrix {
-  int64_t position;  // of its first byte
-  StoredType type;
+  int64_t position;  // of its first byte; of a given one, among the given numbers' bytes
+  Form form;         // kF32, kF16 or kBF16
   int64_t rows, columns;
   int64_t heads;  // above 0: rows of each head alternate between its halves afterwards, (0, half, 1, half +
                   // 1, ...)
   bool turned;    // it becomes [columns][rows]; then heads is 0
-  float* out;
+  bool given;     // it is in no file but in memory, as float32
+  int64_t place;  // of its first number among all of the adapter
 
-  int64_t row_bytes() const { return columns * (type == StoredType::kFloat32 ? 4 : 2); }
+  int64_t count() const { return rows * columns; }
+  size_t width() const { return form == Form::kF32 ? 4 : 2; }
+  size_t bytes() const { return width() * static_cast<size_t>(count()); }
+  int64_t row_bytes() const { return columns * static_cast<int64_t>(width()); }
+};
+
+// Where all numbers of an adapter stand: matrices in the order of their places, without gaps, and parts of
+// whole matrices, each of which is read and hashed at once.
+struct StoredFactors {
+  struct Part {
+    size_t first_matrix, end_matrix;
+    int64_t begin, end;  // places
+    int64_t count() const { return end - begin; }
+  };
+  std::vector<StoredMatrix> matrices;
+  std::vector<Part> parts;
+  int64_t given_count = 0;  // numbers that must be given
+
+  int64_t count() const { return parts.empty() ? 0 : parts.back().end; }
 };
 
 enum class ReadFault : int {
   kNone = 0,
   kEnd = 1,      // the file ends at byte `at`
   kSystem = 2,   // the operating system's error number is `at`
-  kEndless = 3,  // a number of the matrix is not finite; all of it is there
+  kEndless = 3,  // a number of the matrix is not finite
 };
 
 struct ReadOutcome {
@@ -36,8 +55,30 @@ struct ReadOutcome {
   int64_t index, at;  // index: of the first matrix that it is about
 };
 
-// read: called with every matrix that is there.
-ReadOutcome read_matrices(int descriptor, const std::vector<StoredMatrix>& matrices,
-                          const std::function<void(const StoredMatrix&)>& read);
+// What one thread needs to read parts; its memory is kept for the next one.
+class FactorReader {
+ public:
+  FactorReader(const StoredFactors& stored, int descriptor, const float* given, const KernelTable& kernels)
+      : stored_(stored), descriptor_(descriptor), given_(given), kernels_(kernels) {}
+
+  // The part's numbers from `floats` on. digest: of the numbers as they are stored, in the adapter's order.
+  ReadOutcome read(size_t part, float* floats, Digest* digest);
+
+ private:
+  // Memory that is not initialised.
+  struct Room {
+    uint8_t* reserve(size_t bytes);
+    std::unique_ptr<uint8_t[]> data;
+    size_t size = 0;
+  };
+  ReadFault fill(const StoredMatrix& matrix, uint8_t* to, int64_t* at);
+  ReadFault read_file(int64_t position, uint8_t* to, size_t bytes, int64_t* at) const;
+
+  const StoredFactors& stored_;
+  const int descriptor_;
+  const float* given_;
+  const KernelTable& kernels_;
+  Room stored_bytes_, in_file_order_;
+};
 
 }  // namespace realm

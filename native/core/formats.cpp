@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <mutex>
 #include <new>
 
 #include "block_readers.h"
@@ -286,26 +287,61 @@ uint16_t float_to_half(float value) {
   return static_cast<uint16_t>(sign | (bits >> 13));
 }
 
+// Pieces that no arena has, all of one size.
+constexpr size_t kRecycledBytes = size_t{8} << 20;
+struct Arena::Recycled {
+  static constexpr size_t kMost = 8;
+  std::mutex mutex;
+  std::vector<Piece> pieces;
+};
+
+Arena::Recycled& Arena::recycled() {
+  static Recycled* const pieces = new Recycled;  // arenas may outlive static objects
+  return *pieces;
+}
+
 Arena::~Arena() {
-  for (const Piece& piece : pieces_) munmap(piece.base, piece.size);
+  for (const Piece& piece : pieces_) {
+    if (is_recycled_ && piece.size == kRecycledBytes) {
+      Recycled& others = recycled();
+      const std::lock_guard<std::mutex> lock(others.mutex);
+      if (others.pieces.size() < Recycled::kMost) {
+        others.pieces.push_back({piece.base, piece.size, 0, false});
+        continue;
+      }
+    }
+    munmap(piece.base, piece.size);
+  }
+}
+
+void Arena::add_piece(size_t bytes) {
+  const size_t size = std::max(bytes, piece_bytes_);
+  if (is_recycled_ && size == kRecycledBytes) {
+    Recycled& others = recycled();
+    const std::lock_guard<std::mutex> lock(others.mutex);
+    if (!others.pieces.empty()) {
+      pieces_.push_back(others.pieces.back());
+      others.pieces.pop_back();
+      return;
+    }
+  }
+  void* base =
+      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  madvise(base, size, MADV_HUGEPAGE);
+#endif
+  pieces_.push_back({static_cast<uint8_t*>(base), size, 0, true});
 }
 
 uint8_t* Arena::allocate(size_t bytes) {
   bytes = (bytes + 63) / 64 * 64;
-  if (pieces_.empty() || pieces_.back().size - pieces_.back().used < bytes) {
-    const size_t size = std::max(bytes, piece_bytes_);
-    void* base =
-        mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-    madvise(base, size, MADV_HUGEPAGE);
-#endif
-    pieces_.push_back({static_cast<uint8_t*>(base), size, 0});
-  }
+  if (pieces_.empty() || pieces_.back().size - pieces_.back().used < bytes) add_piece(bytes);
   Piece& piece = pieces_.back();
   uint8_t* result = piece.base + piece.used;
   piece.used += bytes;
   used_ += bytes;
+  if (!piece.is_clear) std::memset(result, 0, bytes);
   return result;
 }
 

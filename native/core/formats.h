@@ -111,7 +111,11 @@ struct PackedMatrix {
 // Memory that weights live in: reserved in large pieces, handed out in order, freed together.
 class Arena {
  public:
-  explicit Arena(size_t piece_bytes = size_t{256} << 20) : piece_bytes_(piece_bytes) {}
+  // is_recycled: pieces come from arenas that are gone, and go on to later ones; some are kept for them.
+  // Memory that the process has used before costs far less than memory that the system must clear or find
+  // first.
+  explicit Arena(size_t piece_bytes = size_t{256} << 20, bool is_recycled = false)
+      : piece_bytes_(piece_bytes), is_recycled_(is_recycled) {}
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -122,8 +126,14 @@ class Arena {
   struct Piece {
     uint8_t* base;
     size_t size, used;
+    bool is_clear;  // all zeros where it is not used
   };
+  struct Recycled;
+  static Recycled& recycled();
+  void add_piece(size_t bytes);
+
   const size_t piece_bytes_;
+  const bool is_recycled_;
   std::vector<Piece> pieces_;
   size_t used_ = 0;
 };

@@ -124,6 +124,20 @@ struct KernelTable {
   void (*block_maxima)(const float* values, int count, float* maxima);
   // out = exp(max((values - shift) * scale, -87)); returns the sum. values and out may be the same.
   float (*exp_sum)(const float* values, int count, float shift, float scale, float* out);
+  // Numbers as a file has them (kF32, kF16 or kBF16) as floats; whether each is finite.
+  bool (*read_numbers)(Form form, const uint8_t* stored, int64_t count, float* out);
+  // The largest magnitude of every 32 values; whether each value is finite.
+  bool (*block_largest)(const float* values, int64_t blocks, float* largest);
+  // values * factor as a row of kQ8. largest: of its blocks, before the factor. block: the first of its
+  // group.
+  void (*pack_q8_row)(const float* values, int columns, const float* largest, float factor, uint8_t* block,
+                      int lane);
+  // values [rows][rank] * scale as a group of a RankMatrix; false for what it cannot hold.
+  bool (*pack_rank_rows)(const float* values, int rows, int rank, float scale, uint8_t* group);
+  // BLAKE3's values of `count` texts of `blocks` times 64 bytes, `stride` bytes apart: out[text][8]. Of
+  // chunks, whose numbers count from 0, or of pairs of values. out may begin where the texts do.
+  void (*digest_texts)(const uint8_t* text, size_t stride, size_t count, int blocks, bool are_parents,
+                       uint32_t* out);
 };
 
 // Bytes that an unpacked group of this many columns takes.

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "blake3_rounds.h"
 #include "kernels.h"
 
 #define REALM_KERNELS_AVX2 1

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "blake3_rounds.h"
 #include "kernels.h"
 
 #define REALM_TABLE scalar_kernels

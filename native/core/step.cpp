@@ -158,6 +158,7 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
   const bool branch = has_branch(layer.post_attention_norm);
   const std::vector<float>* before =
       index > input_.layer_begin ? &model_.layers_[static_cast<size_t>(index - 1)].post_ffn_norm : nullptr;
+  team_.help(thread);
   team_.for_range(range + 0, thread, rows,
                   [&](int begin, int end) { norm_rows(layer.attention_norm, before, begin, end); });
   team_.barrier();

@@ -1,5 +1,7 @@
 #include "team.h"
 
+#include <algorithm>
+
 #ifdef REALM_X86
 #include <immintrin.h>
 #endif
@@ -19,7 +21,7 @@ void pause() {
 
 }  // namespace
 
-void Barrier::wait(std::chrono::nanoseconds patience) {
+void Barrier::wait(std::chrono::nanoseconds patience, SideWork* meanwhile) {
   if (count_ == 1) return;
   const unsigned generation = generation_.load(std::memory_order_acquire);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) == count_ - 1) {
@@ -38,6 +40,7 @@ void Barrier::wait(std::chrono::nanoseconds patience) {
         if (generation_.load(std::memory_order_acquire) != generation) return;
         pause();
       }
+      if (meanwhile && meanwhile->is_waiting() && meanwhile->work_once()) continue;
       // The one that is waited for may want this very core.
       std::this_thread::yield();
     } while (std::chrono::steady_clock::now() < end);
@@ -48,7 +51,14 @@ void Barrier::wait(std::chrono::nanoseconds patience) {
   sleepers_.fetch_sub(1, std::memory_order_seq_cst);
 }
 
-Team::Team(int size) : size_(size), start_(size), phase_(size), end_(size) {
+Team::Team(int size, SideWork* side_work)
+    : size_(size),
+      side_work_(side_work),
+      lent_(static_cast<size_t>(size)),
+      start_(size),
+      phase_(size),
+      end_(size) {
+  if (side_work_) side_work_->set_team(size);
   for (int i = 1; i < size; i++) threads_.emplace_back([this, i] { serve(i); });
 }
 
@@ -60,7 +70,7 @@ Team::~Team() {
 
 void Team::serve(int thread) {
   for (;;) {
-    start_.wait(kIdlePatience);
+    start_.wait(kIdlePatience, side_work_);
     if (stop_) return;
     (*work_)(thread);
     end_.wait(kPhasePatience);
@@ -76,9 +86,25 @@ void Team::run(const std::function<void(int)>& work, int range_count) {
       next_[static_cast<size_t>(i)].value.store(0, std::memory_order_relaxed);
   }
   work_ = &work;
+  if (side_work_) {
+    begin_ = std::chrono::steady_clock::now();
+    std::fill(lent_.begin(), lent_.end(), Lent{});
+    side_work_->step_begins();
+  }
   start_.wait({});
   work(0);
   end_.wait(kPhasePatience);
+  if (side_work_) side_work_->step_ends(std::chrono::steady_clock::now());
+}
+
+void Team::do_side_work(int thread) {
+  Lent& lent = lent_[static_cast<size_t>(thread)];
+  auto now = std::chrono::steady_clock::now();
+  while (lent.time < kLentTime + (now - begin_) / kLentShare && side_work_->work_once()) {
+    const auto before = now;
+    now = std::chrono::steady_clock::now();
+    lent.time += now - before;
+  }
 }
 
 }  // namespace realm

@@ -12,13 +12,15 @@
 #include <thread>
 #include <vector>
 
+#include "side_work.h"
+
 namespace realm {
 
 class Barrier {
  public:
   explicit Barrier(int count) : count_(count) {}
-  // patience: how long a thread spins before it sleeps.
-  void wait(std::chrono::nanoseconds patience);
+  // patience: how long a thread spins before it sleeps. meanwhile: what it does a piece of now and then.
+  void wait(std::chrono::nanoseconds patience, SideWork* meanwhile = nullptr);
 
  private:
   const int count_;
@@ -31,7 +33,8 @@ class Barrier {
 
 class Team {
  public:
-  explicit Team(int size);
+  // side_work: what the threads do beside runs; it must outlive the team.
+  explicit Team(int size, SideWork* side_work = nullptr);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
@@ -42,6 +45,10 @@ class Team {
   void run(const std::function<void(int)>& work, int range_count);
   // Between two phases of one run.
   void barrier() { phase_.wait(kPhasePatience); }
+  // Between two phases, all threads about at the same time: a little of the side work, if there is any.
+  void help(int thread) {
+    if (side_work_ && side_work_->is_waiting()) do_side_work(thread);
+  }
   // Where in [0, total) a thread begins.
   int first_of(int thread, int total) const {
     return share_of(total) > 0 ? thread * share_of(total) : thread;
@@ -77,13 +84,23 @@ class Team {
  private:
   // Between two steps of many sequences lies most of a millisecond; waking a sleeper takes a tenth of one.
   static constexpr std::chrono::microseconds kPhasePatience{80}, kIdlePatience{1500};
+  // What side work may take of each thread in a run: so much, and this share of the run's time till then.
+  static constexpr std::chrono::microseconds kLentTime{600};
+  static constexpr int kLentShare = 32;
+  void do_side_work(int thread);
   int share_of(int total) const { return total / size_ * 3 / 4; }
   struct alignas(64) Counter {
     std::atomic<int> value{0};
   };
+  struct alignas(64) Lent {
+    std::chrono::steady_clock::duration time{};
+  };
   void serve(int thread);
 
   const int size_;
+  SideWork* const side_work_;
+  std::vector<Lent> lent_;  // in this run, by thread
+  std::chrono::steady_clock::time_point begin_;
   Barrier start_, phase_, end_;
   const std::function<void(int)>* work_ = nullptr;
   bool stop_ = false;

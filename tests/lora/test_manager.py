@@ -16,7 +16,7 @@ from realm.errors import (
     AdapterOpenError,
     ConfigError,
 )
-from realm.lora import Adapter, LoRAManager
+from realm.lora import AdapterFile, LoRAManager
 
 BASE = "base"
 WAIT = 30.0  # seconds until a test fails instead of waiting for ever
@@ -25,9 +25,10 @@ WAIT = 30.0  # seconds until a test fails instead of waiting for ever
 class Box:
     """A packed adapter: half the float32 bytes."""
 
-    def __init__(self, adapter: Adapter) -> None:
-        self.adapter = adapter
-        self.byte_size = adapter.byte_size // 2
+    def __init__(self, file: AdapterFile) -> None:
+        self.adapter = file.read()
+        self.digest = self.adapter.digest
+        self.byte_size = self.adapter.byte_size // 2
 
 
 class HeldPack:
@@ -37,10 +38,10 @@ class HeldPack:
         self.begun = threading.Semaphore(0)
         self.allowed = threading.Semaphore(0)
 
-    def __call__(self, adapter: Adapter) -> Box:
+    def __call__(self, file: AdapterFile) -> Box:
         self.begun.release()
         assert self.allowed.acquire(timeout=WAIT)
-        return Box(adapter)
+        return Box(file)
 
 
 def write(folder: Path, name: str, alpha: float = 8) -> Path:
@@ -255,7 +256,7 @@ def test_a_file_that_changes_under_its_name(tmp_path: Path, one_size: int) -> No
 
 
 def test_whatever_pack_raises_reaches_those_who_wait(tmp_path: Path) -> None:
-    def broken(_: Adapter) -> Box:
+    def broken(_: AdapterFile) -> Box:
         raise MemoryError("none left")
 
     with LoRAManager(1 << 20) as manager:

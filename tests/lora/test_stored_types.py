@@ -1,4 +1,4 @@
-"""The same numbers, however they are stored, are the same adapter."""
+"""Numbers that are stored in different types are read alike, and have digests of their own."""
 
 import hashlib
 import struct
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attacks.adapters import files as f
+from blake3 import blake3
 
 from realm.errors import AdapterFormatError
 from realm.lora import Adapter, load_adapter
@@ -43,18 +44,17 @@ def load(path: Path, content: Content, block_type: int) -> Adapter:
     return load_adapter(path, f.base())
 
 
-def test_every_type_gives_the_same_adapter(tmp_path: Path) -> None:
+def test_every_type_gives_the_same_numbers(tmp_path: Path) -> None:
+    """Blocks are computed to float32, and have the digest of these numbers."""
     blocks, floats = q8_0_content()
     expected = load(tmp_path / "f32.gguf", floats, F32)
-    others = [
-        load(tmp_path / "q8.gguf", blocks, Q8_0),
-        load(tmp_path / "f16.gguf", halved(floats), F16),
-    ]
-    for adapter in others:
-        assert adapter.digest == expected.digest
+    from_blocks = load(tmp_path / "q8.gguf", blocks, Q8_0)
+    from_halves = load(tmp_path / "f16.gguf", halved(floats), F16)
+    for adapter in (from_blocks, from_halves):
         for target, factor in adapter.factors.items():
             assert factor.a.tobytes() == expected.factors[target].a.tobytes()
             assert factor.b.tobytes() == expected.factors[target].b.tobytes()
+    assert from_blocks.digest == expected.digest != from_halves.digest
 
 
 def test_a_block_that_is_no_number(tmp_path: Path) -> None:
@@ -66,16 +66,21 @@ def test_a_block_that_is_no_number(tmp_path: Path) -> None:
         load(tmp_path / "a.gguf", blocks, Q8_0)
 
 
-def test_what_the_digest_is_made_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block_type", [F32, F16])
+def test_what_the_digest_is_made_of(tmp_path: Path, block_type: int) -> None:
     """Kept, as folders of the registry are called by it."""
-    adapter = load(tmp_path / "a.gguf", f.gguf_content(), F32)
-    whole = hashlib.sha256(b"realm adapter 1")
-    numbers = b""
+    content = f.gguf_content() if block_type == F32 else halved(f.gguf_content())
+    adapter = load(tmp_path / "a.gguf", content, block_type)
+    whole = hashlib.sha256(b"realm adapter 2")
+    dtype = np.float32 if block_type == F32 else np.float16
+    digests = b""
     for target, factor in adapter.factors.items():
         (rank, inputs), outputs = factor.a.shape, factor.b.shape[0]
-        whole.update(struct.pack("<QQQd", rank, inputs, outputs, factor.scale))
+        types = (block_type, block_type)
+        whole.update(struct.pack("<QQQBBd", rank, inputs, outputs, *types, factor.scale))
         product = {0: "attn_q", 6: "ffn_down"}[int(target.projection)]
         whole.update(f"blk.{target.layer}.{product}.weight".encode() + b"\0")
-        numbers += factor.a.tobytes() + factor.b.tobytes()
-    whole.update(hashlib.sha256(numbers).digest())
-    assert adapter.digest == adapter.digest == whole.digest()
+        stored = factor.a.astype(dtype).tobytes() + factor.b.astype(dtype).tobytes()
+        digests += blake3(stored).digest()
+    whole.update(digests)
+    assert adapter.digest == whole.digest()

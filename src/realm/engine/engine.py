@@ -30,7 +30,7 @@ from realm.errors import (
     RealmError,
     RequestError,
 )
-from realm.kernels import PAGE_TOKENS, Interrupt, Team
+from realm.kernels import PAGE_TOKENS, Interrupt, SideWork, Team
 from realm.model import DraftModel, StoredModel, WeightedAdapter, check_adapters
 
 
@@ -43,12 +43,18 @@ class Engine:
 
     clock: seconds, to measure what a step costs; a replay passes its own. It decides how much of a
     prompt a step takes, never a result. Without one, prompts get all that `config` allows.
+    side_work: what its threads do beside steps.
     """
 
-    def __init__(self, config: EngineConfig, clock: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        clock: Callable[[], float] = lambda: 0.0,
+        side_work: SideWork | None = None,
+    ) -> None:
         self._config = config
         self._clock = clock
-        self._team = Team(config.thread_count)
+        self._team = Team(config.thread_count, side_work)
         self.interrupt = Interrupt()
         self._machine = Machine(self._team, clock, self.interrupt)
         self._ledger = OwnerLedger()

@@ -1,13 +1,24 @@
 """Native core: kernels, thread team, transformer step, sampler."""
 
+import builtins
 from collections.abc import Sequence
 from typing import Annotated
 
 import numpy
 from numpy.typing import NDArray
 
+def blake3(
+    instruction_set: str,
+    data: Annotated[
+        NDArray[numpy.uint8], dict(shape=(None,), order="C", device="cpu", writable=False)
+    ],
+) -> bytes: ...
+
+class SideWork:
+    def __init__(self) -> None: ...
+
 class Team:
-    def __init__(self, size: int) -> None: ...
+    def __init__(self, size: int, side_work: SideWork | None = None) -> None: ...
     @property
     def size(self) -> int: ...
 
@@ -238,23 +249,47 @@ class Adapter:
             ]
         ],
     ) -> None: ...
+    @staticmethod
+    def load(
+        model: Transformer,
+        *,
+        side_work: SideWork,
+        precision: str,
+        stored: StoredFactors,
+        targets: Annotated[
+            NDArray[numpy.int64], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ],
+        scales: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
+        descriptor: int,
+        given: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+    ) -> tuple[Adapter | None, tuple[int, int, int], builtins.bytes]: ...
     @property
     def bytes(self) -> int: ...
 
-class FactorArray:
+class StoredFactors:
     def __init__(
         self,
-        numbers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu")],
+        table: Annotated[
+            NDArray[numpy.int64], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ],
+        ends: Annotated[
+            NDArray[numpy.int64], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
     ) -> None: ...
     def read(
         self,
         descriptor: int,
-        table: Annotated[
-            NDArray[numpy.int64], dict(shape=(None, None), order="C", device="cpu", writable=False)
-        ],
-    ) -> tuple[int, int, int]: ...
-    def filled(self, count: int) -> None: ...
-    def digests(self) -> bytes: ...
+        out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu")],
+        given: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None = None,
+    ) -> tuple[tuple[int, int, int], bytes]: ...
 
 PAGE_TOKENS: int = 32
 

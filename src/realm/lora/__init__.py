@@ -5,6 +5,7 @@ multiplies, and knows nothing of sequences or steps.
 """
 
 from realm.lora.adapter import Adapter, Factor, Projection, Target
+from realm.lora.adapter_file import AdapterFile
 from realm.lora.base import AdapterBase
 from realm.lora.load import load_adapter
 from realm.lora.manager import LoRAManager
@@ -13,6 +14,7 @@ from realm.lora.use import AdapterStatus, AdapterUse, Packed
 __all__ = [
     "Adapter",
     "AdapterBase",
+    "AdapterFile",
     "AdapterStatus",
     "AdapterUse",
     "Factor",

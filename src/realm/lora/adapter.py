@@ -14,8 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.lora.identity import Identity
-
 Floats = NDArray[np.float32]
 
 _NO_LAYER = -1
@@ -71,24 +69,15 @@ class Factor:
 class Adapter:
     """What `load_adapter` returns.
 
-    identity: the digest, or what will know it: hashing takes as long as reading and packing, and
-    goes on beside them.
+    digest: 32 bytes that depend on the products, the factors' bits as they are stored and their
+    scales, and on nothing else: the same adapter from a PEFT folder and from a GGUF file has one.
     factors: in the order of `Target.order`, never empty; all are views of one array.
     byte_size: of the float32 factors; what fused products share counts once.
     """
 
-    identity: bytes | Identity
+    digest: bytes
     factors: Mapping[Target, Factor]
     byte_size: int
-
-    @property
-    def digest(self) -> bytes:
-        """32 bytes that depend on the products, the factors' bits and their scales, and on nothing
-        else: the same adapter from a PEFT folder and from a GGUF file has one digest.
-
-        Waits where it is still computed.
-        """
-        return self.identity if isinstance(self.identity, bytes) else self.identity.digest
 
     @property
     def largest_rank(self) -> int:

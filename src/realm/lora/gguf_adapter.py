@@ -9,6 +9,8 @@ Source of keys and names: `convert_lora_to_gguf.py` and `llama-adapter.cpp` in l
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -23,10 +25,11 @@ from realm.errors import (
 from realm.gguf import GGUFFile, TensorInfo, open_gguf
 from realm.gguf.turns import in_turns
 from realm.kernels.dequantize import MEANINGS, dequantize
-from realm.lora.adapter import Adapter, Floats
+from realm.lora.adapter import Floats
+from realm.lora.adapter_file import AdapterFile, compute_given
 from realm.lora.base import EMBEDDING_NAME, AdapterBase
 from realm.lora.document import at_tensor, shown
-from realm.lora.layout import lay_out, read_factors
+from realm.lora.layout import Layout, lay_out
 from realm.lora.layout_cache import LayoutCache
 from realm.lora.names import is_product
 from realm.lora.pair import Pair, check_pairs
@@ -36,40 +39,40 @@ _SIDES = (".lora_a", ".lora_b")
 _INVOCATION_TOKENS = "adapter.alora.invocation_tokens"
 
 
-def load_gguf_adapter(path: Path, base: AdapterBase, layouts: LayoutCache) -> Adapter:
+@contextmanager
+def open_gguf_adapter(path: Path, base: AdapterBase, layouts: LayoutCache) -> Iterator[AdapterFile]:
     """The adapter in this file. Raises an AdapterError that names the file and the tensor."""
     try:
-        known = _load_known(path, base, layouts)
-        if known is not None:
-            return known
+        with path.open("rb") as file:
+            layout = _find(file.fileno(), base, layouts)
+            if layout is not None:
+                yield AdapterFile(layout, file.fileno(), path)
+                return
         with open_gguf(path) as file:
-            return _load(file, base, layouts)
+            yield _open(file, base, layouts)
     except GGUFOpenError as reason:
         raise AdapterOpenError(str(reason)) from reason
     except GGUFError as reason:
         raise AdapterFormatError(str(reason)) from reason
 
 
-def _load_known(path: Path, base: AdapterBase, layouts: LayoutCache) -> Adapter | None:
+def _find(descriptor: int, base: AdapterBase, layouts: LayoutCache) -> Layout | None:
     """Of a file that begins as another one did."""
-    with path.open("rb") as file:
-        descriptor = file.fileno()
-        size_bytes = os.fstat(descriptor).st_size
-        layout = layouts.find(base, size_bytes, lambda count: os.pread(descriptor, count, 0))
-        return None if layout is None else read_factors(layout, descriptor, path)
+    size_bytes = os.fstat(descriptor).st_size
+    return layouts.find(base, size_bytes, lambda count: os.pread(descriptor, count, 0))
 
 
-def _load(file: GGUFFile, base: AdapterBase, layouts: LayoutCache) -> Adapter:
+def _open(file: GGUFFile, base: AdapterBase, layouts: LayoutCache) -> AdapterFile:
     place = str(file.path)
     _check_metadata(file, base)
     alpha = file.get("adapter.lora.alpha", float, 0.0)
     pairs = _pair_up(file, base, alpha, place)
     check_pairs(pairs, base, place)
     layout = lay_out(pairs, base, partial(_stored, file), interleave=False)
-    adapter = read_factors(layout, file.descriptor, file.path, partial(_compute, file))
+    given = compute_given(layout, file.path, partial(_compute, file))
     header = os.pread(file.descriptor, file.data_offset, 0)
     layouts.keep(base, file.size_bytes, header, layout)
-    return adapter
+    return AdapterFile(layout, file.descriptor, file.path, given)
 
 
 def _stored(file: GGUFFile, name: str) -> StoredNumbers | None:

@@ -7,48 +7,47 @@ computed first, such as quantised blocks, the file's reader brings itself.
 
 from __future__ import annotations
 
-import os
+import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.errors import AdapterFormatError, AdapterOpenError
 from realm.gguf.turns import in_turns
-from realm.kernels import FactorArray
-from realm.lora.adapter import Adapter, Factor, Floats, Projection, Target
+from realm.kernels import StoredFactors
+from realm.lora.adapter import Projection, Target
 from realm.lora.base import AdapterBase
-from realm.lora.document import at_tensor
-from realm.lora.identity import Identity
 from realm.lora.names import targets_of
 from realm.lora.pair import Pair
-from realm.lora.stored import StoredNumbers
+from realm.lora.stored import STORED_TYPES, StoredNumbers
 
 Stored = Callable[[str], StoredNumbers | None]
-Compute = Callable[[str, Floats], None]
 
 _BYTES = (4, 2, 2)  # of a number, by the stored types
-_FILE_ENDS, _SYSTEM_FAILS = 1, 2
-_PAIR_HEADER = struct.Struct("<QQQd")
+_FLOAT32 = STORED_TYPES.index("F32")
+_PAIR_HEADER = struct.Struct("<QQQBBd")
+_DIGEST_TAG = b"realm adapter 2"
 
-
-class PlainMatrices(NamedTuple):
-    """Read together. table: int64 [matrices, 7]: position, type, rows, columns, heads (above 0, the
-    rows of each are put in the order (0, half, 1, half + 1, ...)), whether it is turned, and its
-    place in the array. names: of their tensors.
-    """
-
-    table: NDArray[np.int64]
-    names: tuple[str, ...]
+_INPUTS = {
+    Projection.QUERY: 0,
+    Projection.KEY: 0,
+    Projection.VALUE: 0,
+    Projection.OUTPUT: 1,
+    Projection.GATE: 2,
+    Projection.UP: 2,
+    Projection.DOWN: 3,
+    Projection.EMBEDDING: 4,
+    Projection.HEAD: 5,
+}
+"""Products of one number have the same input: their factors are read, hashed and packed together.
+"""
 
 
 class ComputedMatrix(NamedTuple):
-    """A tensor that the file's reader computes. begin, end: in the array."""
+    """A tensor that the file's reader computes. begin, end: among the given numbers."""
 
     name: str
     begin: int
@@ -57,7 +56,7 @@ class ComputedMatrix(NamedTuple):
 
 
 class PlacedPair(NamedTuple):
-    """Two matrices in the array, A from `begin` on and B behind it, and whose they are."""
+    """Two matrices among all numbers, A from `begin` on and B behind it, and whose they are."""
 
     begin: int
     rank: int
@@ -69,18 +68,27 @@ class PlacedPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """reads: in the array's order. element_count: of the array. meaning: of its numbers, for the
-    digest."""
+    """stored: where each matrix stands, in parts of one input. table: int64 [matrices, 8], what it
+    was made of: position, type, rows, columns, heads (above 0, the rows of each are put in the
+    order (0, half, 1, half + 1, ...)), whether it is turned, whether it is given, and its place
+    among all numbers. names: of their tensors. computed: what must be given.
+    targets: int64 [count, 8]: part, layer, projection, rank, inputs, outputs, places of A and B;
+    scales: float32 [count].
+    """
 
-    reads: tuple[PlainMatrices | ComputedMatrix, ...]
+    stored: StoredFactors
+    table: NDArray[np.int64]
+    names: tuple[str, ...]
+    computed: tuple[ComputedMatrix, ...]
     pairs: tuple[PlacedPair, ...]
+    targets: NDArray[np.int64]
+    scales: NDArray[np.float32]
     element_count: int
     meaning: bytes
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether reading it takes nothing but the file's descriptor."""
-        return all(isinstance(each, PlainMatrices) for each in self.reads)
+    def digest(self, digests: bytes) -> bytes:
+        """The adapter's. digests: BLAKE3 of every part's numbers as they are stored, in order."""
+        return hashlib.sha256(_DIGEST_TAG + self.meaning + digests).digest()
 
 
 def lay_out(
@@ -99,98 +107,94 @@ def lay_out(
     meaning = bytearray()
     for targets, pair in in_turns(sorted_pairs):
         (rank, inputs), outputs = pair.a_shape, pair.b_shape[0]
+        first = targets[0][0]
+        plan.begin_part((first.layer, _INPUTS[first.projection]))
         placed.append(PlacedPair(plan.end, rank, inputs, outputs, pair.scale, tuple(targets)))
-        plan.add(pair.a, rank, inputs, [(0, rank, 0)])
+        for target, rows in targets:
+            plan.aim(placed[-1], target, rows)
+        a_type = plan.add(pair.a, rank, inputs, [(0, rank, 0)])
         parts = [
             (rows.start, rows.stop - rows.start, rotated.get(target.projection, 0))
             for target, rows in targets
         ]
-        plan.add(pair.b, outputs, rank, parts)
-        meaning += _PAIR_HEADER.pack(rank, inputs, outputs, pair.scale)
+        b_type = plan.add(pair.b, outputs, rank, parts)
+        meaning += _PAIR_HEADER.pack(rank, inputs, outputs, a_type, b_type, pair.scale)
         meaning += pair.name.encode() + b"\0"
-    return Layout(tuple(plan.reads()), tuple(placed), plan.end, bytes(meaning))
-
-
-def read_factors(
-    layout: Layout, descriptor: int, path: Path, compute: Compute | None = None
-) -> Adapter:
-    """The adapter. Its digest is still being computed when this returns.
-
-    descriptor: of the open file; path: what errors call it. compute: fills a float32 matrix with
-    the tensor of that name; needed where the layout is not plain.
-    Raises AdapterFormatError for a number that is none and when the file ends too early,
-    AdapterOpenError when it cannot be read; both name the tensor.
-    """
-    whole = np.empty(layout.element_count, np.float32)
-    array = FactorArray(whole)
-    for each in layout.reads:
-        if isinstance(each, PlainMatrices):
-            fault = array.read(descriptor, each.table)
-            if fault[0]:
-                _refuse(str(path), whole, each, fault)
-        else:
-            assert compute is not None
-            out = whole[each.begin : each.end]
-            compute(each.name, out.reshape(-1, each.columns))
-            if not np.isfinite(out).all():
-                _refuse_number(str(path), each.name, out)
-            array.filled(each.end)
-    frozen = whole.view()
-    frozen.setflags(write=False)
-    factors: dict[Target, Factor] = {}
-    for pair in layout.pairs:
-        middle = pair.begin + pair.rank * pair.inputs
-        end = middle + pair.outputs * pair.rank
-        a = frozen[pair.begin : middle].reshape(pair.rank, pair.inputs)
-        b = frozen[middle:end].reshape(pair.outputs, pair.rank)
-        for target, rows in pair.targets:
-            factors[target] = Factor(a, b[rows], pair.scale)
-    identity = Identity(layout.meaning, array.digests)
-    return Adapter(identity, MappingProxyType(factors), whole.nbytes)
+    return plan.layout(tuple(placed), bytes(meaning))
 
 
 class _Plan:
-    """Tensors of a file, one after another into one array."""
+    """Tensors of a file, one after another."""
 
     def __init__(self, stored: Stored) -> None:
         self.end = 0
         self._stored = stored
-        self._done: list[PlainMatrices | ComputedMatrix] = []
         self._table: list[tuple[int, ...]] = []
         self._names: list[str] = []
+        self._computed: list[ComputedMatrix] = []
+        self._parts: list[object] = []
+        self._ends: list[int] = []
+        self._targets: list[tuple[int, ...]] = []
+        self._scales: list[float] = []
 
-    def add(self, name: str, rows: int, columns: int, parts: list[tuple[int, int, int]]) -> None:
-        """The next rows x columns numbers are this tensor's. parts: of all its rows, in order: the
-        first, how many, heads."""
+    def begin_part(self, key: object) -> None:
+        """What is added from now on belongs to this part."""
+        if not self._parts or self._parts[-1] != key:
+            self._finish_part()
+            self._parts.append(key)
+
+    def aim(self, pair: PlacedPair, target: Target, rows: slice) -> None:
+        """The pair, which is added next, changes this product by these rows of its B."""
+        outputs = rows.stop - rows.start
+        b = pair.begin + pair.rank * (pair.inputs + rows.start)
+        place = (len(self._parts) - 1, target.layer or 0, int(target.projection))
+        self._targets.append((*place, pair.rank, pair.inputs, outputs, pair.begin, b))
+        self._scales.append(pair.scale)
+
+    def add(self, name: str, rows: int, columns: int, parts: list[tuple[int, int, int]]) -> int:
+        """The next rows x columns numbers are this tensor's; their type. parts: of all its rows, in
+        order: the first, how many, heads."""
         begin = self.end
         self.end += rows * columns
         stored = self._stored(name)
         if stored is None:
-            self._flush()
-            self._done.append(ComputedMatrix(name, begin, self.end, columns))
-            return
+            given = self._computed[-1].end if self._computed else 0
+            self._computed.append(ComputedMatrix(name, given, given + rows * columns, columns))
+            self._append(name, 4 * given, _FLOAT32, rows, columns, 0, 0, 1, begin)
+            return _FLOAT32
         position, dtype, is_turned = stored
         if is_turned:
-            self._table.append((position, dtype, columns, rows, 0, 1, begin))
-            self._names.append(name)
-            return
+            self._append(name, position, dtype, columns, rows, 0, 1, 0, begin)
+            return dtype
         row_bytes = columns * _BYTES[dtype]
         for first, count, heads in parts:
-            place = begin + first * columns
-            self._table.append(
-                (position + first * row_bytes, dtype, count, columns, heads, 0, place)
-            )
-            self._names.append(name)
+            start, place = position + first * row_bytes, begin + first * columns
+            self._append(name, start, dtype, count, columns, heads, 0, 0, place)
+        return dtype
 
-    def reads(self) -> list[PlainMatrices | ComputedMatrix]:
-        self._flush()
-        return self._done
+    def layout(self, pairs: tuple[PlacedPair, ...], meaning: bytes) -> Layout:
+        """Of all that was added."""
+        self._finish_part()
+        table = np.array(self._table, np.int64)
+        return Layout(
+            stored=StoredFactors(table, np.array(self._ends, np.int64)),
+            table=table,
+            names=tuple(self._names),
+            computed=tuple(self._computed),
+            pairs=pairs,
+            targets=np.array(self._targets, np.int64),
+            scales=np.array(self._scales, np.float32),
+            element_count=self.end,
+            meaning=meaning,
+        )
 
-    def _flush(self) -> None:
-        if self._table:
-            table = np.array(self._table, np.int64)
-            self._done.append(PlainMatrices(table, tuple(self._names)))
-        self._table, self._names = [], []
+    def _append(self, name: str, *row: int) -> None:
+        self._names.append(name)
+        self._table.append(row)
+
+    def _finish_part(self) -> None:
+        if self._parts:
+            self._ends.append(len(self._table))
 
 
 def _rotated_heads(base: AdapterBase) -> dict[Projection, int]:
@@ -198,22 +202,3 @@ def _rotated_heads(base: AdapterBase) -> dict[Projection, int]:
     if not base.interleaved:
         return {}
     return {Projection.QUERY: base.head_count, Projection.KEY: base.kv_head_count}
-
-
-def _refuse(
-    place: str, whole: Floats, matrices: PlainMatrices, fault: tuple[int, int, int]
-) -> NoReturn:
-    kind, index, at = fault
-    name = matrices.names[index]
-    where = at_tensor(place, name)
-    if kind == _FILE_ENDS:
-        raise AdapterFormatError(f"{where}: the file ends within it, at byte {at}")
-    if kind == _SYSTEM_FAILS:
-        raise AdapterOpenError(f"{where}: cannot be read: {os.strerror(at)}")
-    _, _, rows, columns, _, _, begin = matrices.table[index].tolist()
-    _refuse_number(place, name, whole[begin : begin + rows * columns])
-
-
-def _refuse_number(place: str, name: str, numbers: Floats) -> NoReturn:
-    number = numbers[int(np.argmin(np.isfinite(numbers)))]
-    raise AdapterFormatError(f"{at_tensor(place, name)}: it holds {number}")

@@ -68,6 +68,6 @@ class LayoutCache:
     ) -> None:
         """header: all of the file before the numbers. Layouts that need more than the file's plain
         numbers are not kept."""
-        if layout.is_plain and len(header) + len(configuration) <= _HEADER_BYTES:
+        if not layout.computed and len(header) + len(configuration) <= _HEADER_BYTES:
             with self._lock:
                 self._entries.appendleft(_Entry(base, configuration, header, size_bytes, layout))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from realm.errors import AdapterFormatError, AdapterKindError, AdapterOpenError
 from realm.lora.adapter import Adapter
+from realm.lora.adapter_file import AdapterFile
 from realm.lora.base import AdapterBase
-from realm.lora.gguf_adapter import load_gguf_adapter
+from realm.lora.gguf_adapter import open_gguf_adapter
 from realm.lora.layout_cache import LayoutCache
-from realm.lora.peft_folder import WEIGHTS_FILE, load_peft_folder
+from realm.lora.peft_folder import WEIGHTS_FILE, open_peft_folder
 
 _PICKLE_BEGINNINGS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -25,12 +28,28 @@ def load_adapter(
     and owns its memory. Raises AdapterOpenError, AdapterFormatError, AdapterMismatchError or
     AdapterKindError, naming the file and the tensor or key; then nothing of it stays in memory.
     """
+    with open_adapter(path, base, layouts) as file:
+        return file.read()
+
+
+@contextmanager
+def open_adapter(
+    path: str | Path, base: AdapterBase, layouts: LayoutCache | None = None
+) -> Iterator[AdapterFile]:
+    """As `load_adapter`, before its numbers are read; raises the same errors."""
     place = Path(path)
     if layouts is None:
         layouts = LayoutCache()
+    opening = open_peft_folder if _is_folder(place) else open_gguf_adapter
+    with opening(place, base, layouts) as file:
+        yield file
+
+
+def _is_folder(place: Path) -> bool:
+    """Raises AdapterError's kinds for what is neither a folder nor a file that may be GGUF."""
     try:
         if place.is_dir():
-            return load_peft_folder(place, base, layouts)
+            return True
         if not place.is_file():
             raise AdapterOpenError(f"{place}: neither a PEFT folder nor a GGUF file")
         with place.open("rb") as file:
@@ -43,4 +62,4 @@ def load_adapter(
     if front[8:9] == b"{":
         text = f"a safetensors file; name its folder, with the configuration beside {WEIGHTS_FILE}"
         raise AdapterFormatError(f"{place}: {text}")
-    return load_gguf_adapter(place, base, layouts)
+    return False

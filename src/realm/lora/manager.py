@@ -23,16 +23,16 @@ from realm.errors import (
     ConfigError,
     RealmError,
 )
-from realm.lora.adapter import Adapter
+from realm.lora.adapter_file import AdapterFile
 from realm.lora.base import AdapterBase
 from realm.lora.layout_cache import LayoutCache
 from realm.lora.ledger import AdapterLedger
-from realm.lora.load import load_adapter
+from realm.lora.load import open_adapter
 from realm.lora.records import Load, Version
 from realm.lora.source import AdapterSource, take_source
 from realm.lora.use import AdapterStatus, AdapterUse, Packed
 
-Pack = Callable[[Adapter], Packed]
+Pack = Callable[[AdapterFile], Packed]
 _PATIENCE = 64
 _LONGEST_NAME = 200
 
@@ -40,9 +40,8 @@ _LONGEST_NAME = 200
 class LoRAManager:
     """Adapters of all tenants under one budget of bytes. Safe to use from many threads.
 
-    budget_bytes: of packed adapters in memory. While one loads, its float32 numbers come on top,
-    once for each of loader_threads. patience: how many uses of others may pass an adapter that
-    finds no room. clock: seconds, for the statistics alone.
+    budget_bytes: of packed adapters in memory. patience: how many uses of others may pass an adapter
+    that finds no room. clock: seconds, for the statistics alone.
     """
 
     def __init__(
@@ -239,9 +238,9 @@ class LoRAManager:
         version = load.version
         try:
             version.source.require_unchanged()
-            adapter = load_adapter(version.source.path, base, self._layouts)
-            packed = pack(adapter)  # while the digest is computed
-            digest, known = adapter.digest, version.known.get(load.base)
+            with open_adapter(version.source.path, base, self._layouts) as file:
+                packed = pack(file)
+            digest, known = packed.digest, version.known.get(load.base)
             if known is not None and known[0].digest != digest:
                 raise AdapterOpenError(f"{version.source.path}: its content has changed")
             with self._lock:
@@ -263,13 +262,13 @@ def _fit(
     errors: list[AdapterError] = []
     for key, (base, pack) in bases.items():
         try:
-            adapter = load_adapter(source.path, base, layouts)
+            with open_adapter(source.path, base, layouts) as file:
+                source.require_unchanged()
+                packed = pack(file)
         except AdapterError as error:
             errors.append(error)
             continue
-        source.require_unchanged()
-        packed = pack(adapter)  # while the digest is computed
-        return key, adapter.digest, packed
+        return key, packed.digest, packed
     if errors:
         raise errors[0]
     return None

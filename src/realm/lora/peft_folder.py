@@ -6,6 +6,8 @@ the configuration is used. Pickles are refused, whatever they hold.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +20,11 @@ from realm.errors import (
     AdapterOpenError,
 )
 from realm.gguf.turns import in_turns
-from realm.lora.adapter import Adapter
+from realm.lora.adapter_file import AdapterFile
 from realm.lora.base import EMBEDDING_NAME, HEAD_NAME, AdapterBase
 from realm.lora.document import at_tensor, shown
 from realm.lora.files import ReadableFile
-from realm.lora.layout import lay_out, read_factors
+from realm.lora.layout import lay_out
 from realm.lora.layout_cache import LayoutCache
 from realm.lora.names import (
     DECODER_PATHS,
@@ -60,7 +62,10 @@ _OTHER_KINDS = (
 )
 
 
-def load_peft_folder(folder: Path, base: AdapterBase, layouts: LayoutCache) -> Adapter:
+@contextmanager
+def open_peft_folder(
+    folder: Path, base: AdapterBase, layouts: LayoutCache
+) -> Iterator[AdapterFile]:
     """The adapter in this folder. Raises an AdapterError that names the file and the tensor."""
     configuration = _read_config(folder)
     try:
@@ -74,7 +79,8 @@ def load_peft_folder(folder: Path, base: AdapterBase, layouts: LayoutCache) -> A
 
         layout = layouts.find(base, file.size_bytes, front, configuration)
         if layout is not None:
-            return read_factors(layout, file.descriptor, file.path)
+            yield AdapterFile(layout, file.descriptor, file.path)
+            return
         config = parse_config(configuration, str(folder / CONFIG_FILE))
         header = read_header(file)
         pairs = _pair_up(header, config, base, str(file.path))
@@ -82,10 +88,9 @@ def load_peft_folder(folder: Path, base: AdapterBase, layouts: LayoutCache) -> A
         for tensor in copies:
             _check_copy(file, header, tensor, base)
         layout = lay_out(pairs, base, partial(_stored, header), interleave=True)
-        adapter = read_factors(layout, file.descriptor, file.path)
         if not copies:  # their numbers have to be compared each time
             layouts.keep(base, file.size_bytes, front(header.data_offset), layout, configuration)
-        return adapter
+        yield AdapterFile(layout, file.descriptor, file.path)
 
 
 def _stored(header: SafetensorsHeader, name: str) -> StoredNumbers:

@@ -16,6 +16,10 @@ class Packed(Protocol):
     def byte_size(self) -> int:
         """Bytes that it holds."""
 
+    @property
+    def digest(self) -> bytes:
+        """Of the adapter that it was made of."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdapterStatus:

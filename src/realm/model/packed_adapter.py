@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm.errors import RequestError
-from realm.kernels import NativeAdapter, Transformer
-from realm.lora import Adapter
+from realm.kernels import NativeAdapter, SideWork, Transformer
+from realm.lora import Adapter, AdapterFile
 
 AdapterPrecision = Literal["int8", "bfloat16"]
 MOST_ADAPTERS = 8  # of one sequence
@@ -77,6 +77,33 @@ def pack_adapter(
     ]
     packed = NativeAdapter(native, precision=precision, factors=factors)
     return PackedAdapter(packed, adapter.digest, model, precision)
+
+
+def pack_adapter_file(
+    native: Transformer,
+    model: str,
+    file: AdapterFile,
+    side_work: SideWork,
+    precision: AdapterPrecision = "int8",
+) -> PackedAdapter:
+    """The same, straight from its file, by the threads that do this side work.
+
+    Raises the AdapterError of `AdapterFile.read` as well.
+    """
+    layout = file.layout
+    packed, _, digests = NativeAdapter.load(
+        native,
+        side_work=side_work,
+        precision=precision,
+        stored=layout.stored,
+        targets=layout.targets,
+        scales=layout.scales,
+        descriptor=file.descriptor,
+        given=file.given,
+    )
+    if packed is None:
+        file.refuse()
+    return PackedAdapter(packed, layout.digest(digests), model, precision)
 
 
 def check_adapters(model: str, adapters: Sequence[WeightedAdapter]) -> None:

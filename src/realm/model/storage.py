@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from realm.config import EngineConfig
 from realm.errors import ModelNotFoundError
 from realm.gguf import GGUFFile, open_gguf
-from realm.kernels import Team, instruction_set
+from realm.kernels import SideWork, Team, instruction_set
 from realm.lora import LoRAManager
 from realm.model.adapter_base import adapter_base
 from realm.model.architectures import read_hyperparameters
@@ -28,12 +29,14 @@ class ModelStorage:
 
     threads: team size for packing and evaluation; 0 takes every processor.
     isa: instruction set of the models' kernels; None takes REALM_ISA or the processor's best.
-    adapters: told of every model that `load` gives, as a base.
+    adapters: told of every model that `load` gives, as a base. side_work: what packs
+    these adapters beside the steps of an engine that is given it.
     """
 
     def __init__(
         self, threads: int = 0, isa: str | None = None, adapters: LoRAManager | None = None
     ) -> None:
+        self.side_work = SideWork()
         self._adapters = adapters
         self._threads = EngineConfig(threads=threads).thread_count
         self._instruction_set = instruction_set(isa)
@@ -52,7 +55,8 @@ class ModelStorage:
             model, _ = self._find_or_read(path, name)
             self._holds.pop(model.content_hash, None)
         if self._adapters is not None:
-            self._adapters.add_base(model.content_hash, model.adapter_base, model.pack_adapter)
+            pack = partial(model.pack_adapter_file, side_work=self.side_work)
+            self._adapters.add_base(model.content_hash, model.adapter_base, pack)
         return model
 
     def hold(self, path: str | Path, name: str | None = None) -> StoredModel:

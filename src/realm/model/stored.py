@@ -26,8 +26,8 @@ from realm.errors import (
     RequestError,
 )
 from realm.gguf import MetadataValue
-from realm.kernels import PAGE_TOKENS, CachePool, Team, Transformer, rms_norm
-from realm.lora import Adapter, AdapterBase, LoRAManager
+from realm.kernels import PAGE_TOKENS, CachePool, SideWork, Team, Transformer, rms_norm
+from realm.lora import Adapter, AdapterBase, AdapterFile, LoRAManager
 from realm.model.hyperparameters import Hyperparameters
 from realm.model.packed_adapter import (
     AdapterPrecision,
@@ -35,6 +35,7 @@ from realm.model.packed_adapter import (
     WeightedAdapter,
     adapter_rows,
     pack_adapter,
+    pack_adapter_file,
 )
 from realm.model.tokenizer import Tokenizer
 
@@ -119,6 +120,19 @@ class StoredModel:
         that the precision cannot hold."""
         try:
             return pack_adapter(self.native, self.content_hash, adapter, precision)
+        except NativeError as error:
+            raise AdapterMismatchError(f"cannot be packed: {error}") from None
+
+    def pack_adapter_file(
+        self,
+        file: AdapterFile,
+        side_work: SideWork,
+        precision: AdapterPrecision = "int8",
+    ) -> PackedAdapter:
+        """As `pack_adapter`, straight from the adapter's file, by the threads that do this side
+        work. Raises the AdapterError of `AdapterFile.read` as well."""
+        try:
+            return pack_adapter_file(self.native, self.content_hash, file, side_work, precision)
         except NativeError as error:
             raise AdapterMismatchError(f"cannot be packed: {error}") from None
 

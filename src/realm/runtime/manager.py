@@ -93,7 +93,7 @@ class RuntimeManager:
             self._registry = None if state_path is None else TenantRegistry(state_path)
             if self._registry is not None:
                 opened.callback(self._registry.close)
-            self._engine = Engine(self._config, time.perf_counter)
+            self._engine = Engine(self._config, time.perf_counter, self._storage.side_work)
             self._parts = self._start(state)
             opened.pop_all()
             opened.callback(self._stop)
