@@ -3,7 +3,7 @@
     python benchmarks/tenants_loading.py [--model NAME|PATH] [--threads 2] [--rank 16]
 
 First, tenants decode, each with its adapter, and further adapters are loaded one after another: the
-time of each load, and the largest delay of a step while one ran against the median of the others.
+time of each load, and how much longer steps beside one take than those around them.
 Then many adapters are registered with memory for few, and requests come at random times, each
 naming one at random: how long those waited whose adapter was not in memory. Prints and writes JSON.
 """
@@ -11,18 +11,18 @@ naming one at random: how long those waited whose adapter was not in memory. Pri
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import command_line
 import results
@@ -37,15 +37,32 @@ from realm.errors import RealmError
 from realm.lora import AdapterUse
 from realm.runtime import RuntimeManager, TenantRuntime
 
-PAUSE_SECONDS = 0.3  # between loads: steps to compare with
+PAUSE_SECONDS = 0.1  # between loads: steps to compare with
+START_SECONDS = 0.5  # until all prompts are read
+NEIGHBOURS = 12  # calls that one is compared with
 PROMPT_TOKENS = 32
+SESSION_TOKENS = 400  # longer than a round takes
+
+
+class Gap(NamedTuple):
+    """From the end of one native call to that of the next. steps: that the latter computed."""
+
+    begin: float
+    end: float
+    steps: int
+
+    @property
+    def seconds_a_step(self) -> float:
+        """The mean of its steps."""
+        return (self.end - self.begin) / self.steps
 
 
 @dataclass(slots=True)
 class StepClock:
-    """When each step ended; what lies between two ends is a step and all that held it up."""
+    """When each native call ended; what lies between two ends is its steps and all that held them
+    up."""
 
-    ends: list[float] = field(default_factory=list)
+    ends: list[tuple[float, int]] = field(default_factory=list)
 
     def watch(self, runtime: RuntimeManager) -> None:
         """From now on; the runtime must not be shared."""
@@ -54,33 +71,59 @@ class StepClock:
 
         def timed() -> Any:
             outputs = step()
-            self.ends.append(time.perf_counter())
+            self.ends.append((time.perf_counter(), engine.step_count))
             return outputs
 
         engine.step = timed  # type: ignore[method-assign]
 
-    def gaps(self) -> list[tuple[float, float]]:
-        """Begin and end of every step but the first."""
-        return list(zip(self.ends, self.ends[1:], strict=False))
+    def gaps(self) -> list[Gap]:
+        """Of every call but the first."""
+        return [
+            Gap(begin, end, after - before)
+            for (begin, before), (end, after) in itertools.pairwise(self.ends)
+        ]
 
 
-def delays(
-    gaps: Sequence[tuple[float, float]], loads: Sequence[tuple[float, float]]
-) -> dict[str, float]:
-    """Of steps, in seconds: the median and the longest without a load, the longest beside one."""
-    beside, alone = [], []
-    for begin, end in gaps:
-        meets = any(begin < load_end and end > load_begin for load_begin, load_end in loads)
-        (beside if meets else alone).append(end - begin)
-    usual = statistics.median(alone)
+class Round(NamedTuple):
+    """Loads, and the native calls meanwhile."""
+
+    loads: list[tuple[float, float]]
+    gaps: list[Gap]
+
+    def delays(self) -> tuple[list[float], list[float]]:
+        """By how many seconds each step of a call took longer than those of the calls around it:
+        of calls beside a load, and of the others."""
+        found: tuple[list[float], list[float]] = [], []
+        alone = [gap for gap in self.gaps if not self._meets(gap)]
+        for gap in self.gaps:
+            others = sorted(alone, key=lambda other: abs(other.end - gap.end))
+            near = [other.seconds_a_step for other in others if other is not gap][:NEIGHBOURS]
+            delay = gap.seconds_a_step - statistics.median(near)
+            found[0 if self._meets(gap) else 1].append(delay)
+        return found
+
+    def _meets(self, gap: Gap) -> bool:
+        return any(gap.begin < end and gap.end > begin for begin, end in self.loads)
+
+
+def delays(rounds: Sequence[Round]) -> dict[str, float]:
+    """Of all rounds, in seconds."""
+    found = [each.delays() for each in rounds]
+    gaps = [gap for each in rounds for gap in each.gaps]
     return {
-        "median_step_seconds": usual,
-        "longest_step_alone_seconds": max(alone),
-        "p99_step_alone_seconds": percentile(alone, 0.99),
-        "longest_step_beside_a_load_seconds": max(beside),
-        "p99_step_beside_a_load_seconds": percentile(beside, 0.99),
-        "largest_delay_seconds": max(beside) - usual,
-        "steps_beside_a_load": len(beside),
+        "median_step_seconds": statistics.median(gap.seconds_a_step for gap in gaps),
+        **_named("beside_a_load", [delay for beside, _ in found for delay in beside]),
+        **_named("alone", [delay for _, alone in found for delay in alone]),
+    }
+
+
+def _named(name: str, found: Sequence[float]) -> dict[str, float]:
+    return {
+        f"calls_{name}": len(found),
+        f"median_delay_{name}_seconds": statistics.median(found),
+        f"p75_delay_{name}_seconds": percentile(found, 0.75),
+        f"p90_delay_{name}_seconds": percentile(found, 0.9),
+        f"largest_delay_{name}_seconds": max(found),
     }
 
 
@@ -91,48 +134,70 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def load_beside_decoding(arguments: argparse.Namespace, path: Path, folder: Path) -> dict[str, Any]:
-    """Tenants decode until every load is done."""
+    """Rounds in which all tenants decode while adapters are loaded. The first round's loads take
+    memory that the process has not used before, the others' that of adapters which they push out.
+    """
     base = read_adapter_base(path)
-    count = arguments.tenants + arguments.loads
+    fresh = arguments.spare + 1  # an adapter is packed before another one goes
+    counts = [fresh] + [arguments.loads] * arguments.rounds
     files = [
-        write_random_adapter(folder / f"{n}.gguf", base, arguments.rank, n) for n in range(count)
+        write_random_adapter(folder / f"{n}.gguf", base, arguments.rank, n)
+        for n in range(arguments.tenants + sum(counts))
     ]
-    budget = count * packed_bytes(base, arguments.rank)
-    loads: list[tuple[float, float]] = []
-    clock = StepClock()
+    budget = len(files) * packed_bytes(base, arguments.rank)
+    rounds: list[Round] = []
     with RuntimeManager(EngineConfig(threads=arguments.threads, adapter_bytes=budget)) as runtime:
         tenants, workload = tenants_of(runtime, path, arguments.tenants)
         for number, tenant in enumerate(tenants):
-            runtime.lora.load(f"own-{number}", files[number])
+            runtime.lora.load(f"own-{number}", files.pop())
             runtime.set_tenant_lora_adapter(tenant.tenant_id, f"own-{number}")
-        enough = threading.Event()
-
-        def decode(number: int) -> None:
-            turn = number
-            while not enough.is_set():
-                tenants[number].generate(
-                    token_ids=workload.prompt(turn), max_tokens=128, temperature=0.0,
-                    ignore_eos=True, draft_k=0,
-                )  # fmt: skip
-                turn += len(tenants)
-
+        own_bytes = runtime.lora.resident_bytes // arguments.tenants
+        runtime.lora.resize((arguments.tenants + arguments.spare) * own_bytes)
+        clock = StepClock()
+        clock.watch(runtime)
         with ThreadPoolExecutor(len(tenants)) as clients:
-            running = [clients.submit(decode, number) for number in range(len(tenants))]
-            time.sleep(2 * PAUSE_SECONDS)
-            clock.watch(runtime)
-            for number in range(arguments.loads):
-                time.sleep(PAUSE_SECONDS)
-                begin = time.perf_counter()
-                runtime.lora.load(f"new-{number}", files[len(tenants) + number])
-                loads.append((begin, time.perf_counter()))
-            time.sleep(PAUSE_SECONDS)
-            enough.set()
-            for each in running:
-                each.result()
-    seconds = [end - begin for begin, end in loads]
+            for count in counts:
+                sessions = [
+                    clients.submit(
+                        tenant.generate, token_ids=workload.prompt(number), temperature=0.0,
+                        max_tokens=SESSION_TOKENS, ignore_eos=True, draft_k=0,
+                    )
+                    for number, tenant in enumerate(tenants)
+                ]  # fmt: skip
+                time.sleep(START_SECONDS)
+                clock.ends.clear()
+                loads = load_each(runtime, [files.pop() for _ in range(count)])
+                rounds.append(Round(loads, clock.gaps()))
+                for session in sessions:
+                    session.result()
+    first, later = rounds[:1], rounds[1:]
     return {
-        "load_seconds": {"median": statistics.median(seconds), "longest": max(seconds)},
-        "steps": delays(clock.gaps(), loads),
+        "load_seconds": spread(later),
+        "steps": delays(later),
+        "load_seconds_into_new_memory": spread(first),
+        "steps_beside_loads_into_new_memory": delays(first),
+    }
+
+
+def load_each(runtime: RuntimeManager, files: Sequence[Path]) -> list[tuple[float, float]]:
+    """Begin and end of every load, a pause before each."""
+    spans = []
+    for file in files:
+        time.sleep(PAUSE_SECONDS)
+        begin = time.perf_counter()
+        runtime.lora.load(file.stem, file)
+        spans.append((begin, time.perf_counter()))
+    time.sleep(PAUSE_SECONDS)
+    return spans
+
+
+def spread(rounds: Sequence[Round]) -> dict[str, float]:
+    """How long the loads took."""
+    seconds = [end - begin for each in rounds for begin, end in each.loads]
+    return {
+        "median": statistics.median(seconds),
+        "p90": percentile(seconds, 0.9),
+        "longest": max(seconds),
     }
 
 
@@ -230,7 +295,11 @@ def _parse() -> argparse.Namespace:
     parser = command_line.parser(__doc__, "model", "threads", "output")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--tenants", type=int, default=16)
-    parser.add_argument("--loads", type=int, default=20, help="while tenants decode")
+    parser.add_argument("--loads", type=int, default=15, help="of a round, while tenants decode")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument(
+        "--spare", type=int, default=4, help="adapters that there is room for besides"
+    )
     parser.add_argument("--registered", type=int, default=1000)
     parser.add_argument("--resident", type=int, default=32, help="how many there is memory for")
     parser.add_argument("--requests", type=int, default=300)

@@ -62,9 +62,9 @@ float balance_of(float largest) {
 
 }  // namespace
 
-uint8_t* Adapter::allocate(size_t bytes) {
+uint8_t* Adapter::allocate(size_t bytes, bool is_filled) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  return arena_.allocate(bytes);
+  return arena_.allocate(bytes, is_filled);
 }
 
 bool Adapter::make(int ggml_type, int rows, int columns, size_t bytes, PackedMatrix* matrix,
@@ -116,7 +116,8 @@ bool Adapter::quantize_a(const std::vector<AdapterFactor>& factors, int ranks, f
 bool Adapter::quantize_b(const AdapterFactor& factor, RankMatrix* matrix) {
   matrix->groups = (factor.outputs + kGroupRows - 1) / kGroupRows;
   matrix->quads = (factor.rank + 3) / 4;
-  matrix->data = allocate(matrix->group_bytes() * static_cast<size_t>(matrix->groups));
+  matrix->data = allocate(matrix->group_bytes() * static_cast<size_t>(matrix->groups),
+                          factor.outputs % kGroupRows == 0 && factor.rank % 4 == 0);
   for (int g = 0; g < matrix->groups; g++) {
     const int first = g * kGroupRows, rows = std::min(kGroupRows, factor.outputs - first);
     if (rows < kGroupRows) std::memset(matrix->group(g), 128, 64 * static_cast<size_t>(matrix->quads));
@@ -168,7 +169,7 @@ bool Adapter::set_site(int layer, AdapterInput input, const std::vector<AdapterF
 bool Adapter::set_embedding(const AdapterFactor& factor) {
   const size_t rank = static_cast<size_t>(factor.rank), vocabulary = static_cast<size_t>(factor.inputs);
   const bool half = precision_ == AdapterPrecision::kInt8;
-  embedding_a_ = reinterpret_cast<uint16_t*>(allocate(2 * rank * vocabulary));
+  embedding_a_ = reinterpret_cast<uint16_t*>(allocate(2 * rank * vocabulary, true));
   for (size_t r = 0; r < rank; r++)
     for (size_t token = 0; token < vocabulary; token++) {
       const float value = factor.a[r * vocabulary + token];

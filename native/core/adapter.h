@@ -97,7 +97,7 @@ class Adapter {
   struct Layer {
     AdapterSite sites[kLayerInputs];
   };
-  uint8_t* allocate(size_t bytes);
+  uint8_t* allocate(size_t bytes, bool is_filled);
   bool make(int ggml_type, int rows, int columns, size_t bytes, PackedMatrix* matrix, bool keep_floats);
 
   const AdapterShape shape_;

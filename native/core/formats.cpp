@@ -173,7 +173,7 @@ bool make_matrix(int ggml_type, int rows, int columns, size_t bytes, Arena& aren
   matrix->columns = columns;
   matrix->groups = (rows + kGroupRows - 1) / kGroupRows;
   matrix->group_bytes = packed_bytes(matrix->form, columns);
-  matrix->data = arena.allocate(matrix->bytes());
+  matrix->data = arena.allocate(matrix->bytes(), rows % kGroupRows == 0);
   return true;
 }
 
@@ -334,14 +334,14 @@ void Arena::add_piece(size_t bytes) {
   pieces_.push_back({static_cast<uint8_t*>(base), size, 0, true});
 }
 
-uint8_t* Arena::allocate(size_t bytes) {
+uint8_t* Arena::allocate(size_t bytes, bool is_filled) {
   bytes = (bytes + 63) / 64 * 64;
   if (pieces_.empty() || pieces_.back().size - pieces_.back().used < bytes) add_piece(bytes);
   Piece& piece = pieces_.back();
   uint8_t* result = piece.base + piece.used;
   piece.used += bytes;
   used_ += bytes;
-  if (!piece.is_clear) std::memset(result, 0, bytes);
+  if (!piece.is_clear && !is_filled) std::memset(result, 0, bytes);
   return result;
 }
 

@@ -119,7 +119,8 @@ class Arena {
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
-  uint8_t* allocate(size_t bytes);  // 64-byte aligned, zero filled
+  // 64-byte aligned; zero filled unless the caller fills all of it.
+  uint8_t* allocate(size_t bytes, bool is_filled = false);
   size_t used() const { return used_; }
 
  private:

@@ -9,7 +9,7 @@ namespace {
 // A team that has had no step for so long has none to do.
 constexpr std::chrono::milliseconds kIdle{2};
 // Looking whether it is so costs those who compute a little.
-constexpr std::chrono::microseconds kLook{1000};
+constexpr std::chrono::microseconds kLook{4000};
 
 }  // namespace
 

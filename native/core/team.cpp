@@ -100,7 +100,8 @@ void Team::run(const std::function<void(int)>& work, int range_count) {
 void Team::do_side_work(int thread) {
   Lent& lent = lent_[static_cast<size_t>(thread)];
   auto now = std::chrono::steady_clock::now();
-  while (lent.time < kLentTime + (now - begin_) / kLentShare && side_work_->work_once()) {
+  while (lent.time < std::max<std::chrono::nanoseconds>(kLentTime, (now - begin_) / kLentShare) &&
+         side_work_->work_once()) {
     const auto before = now;
     now = std::chrono::steady_clock::now();
     lent.time += now - before;

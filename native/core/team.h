@@ -84,9 +84,9 @@ class Team {
  private:
   // Between two steps of many sequences lies most of a millisecond; waking a sleeper takes a tenth of one.
   static constexpr std::chrono::microseconds kPhasePatience{80}, kIdlePatience{1500};
-  // What side work may take of each thread in a run: so much, and this share of the run's time till then.
-  static constexpr std::chrono::microseconds kLentTime{600};
-  static constexpr int kLentShare = 32;
+  // What side work may take of each thread in a run: so much, or this share of the run's time till then.
+  static constexpr std::chrono::nanoseconds kLentTime{850'000};
+  static constexpr int kLentShare = 16;
   void do_side_work(int thread);
   int share_of(int total) const { return total / size_ * 3 / 4; }
   struct alignas(64) Counter {

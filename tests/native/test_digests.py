@@ -10,7 +10,11 @@ RUNNING = [name for name in INSTRUCTION_SETS if _native.can_run(name)]
 CHUNK = 1024
 SIZES = [
     *(0, 1, 63, 64, 65, CHUNK - 1, CHUNK, CHUNK + 1),
-    *(chunks * CHUNK + rest for chunks in (2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33) for rest in (0, 9)),
+    *(
+        chunks * CHUNK + rest
+        for chunks in (2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33)
+        for rest in (0, 9)
+    ),
     *(64 * CHUNK, 100 * CHUNK + 777, 300_000),
 ]
 """Around blocks, chunks, and what the lanes of an instruction set take at once."""

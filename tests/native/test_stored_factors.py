@@ -1,4 +1,4 @@
-"""Factors read out of a file and hashed by the native core, against NumPy and the BLAKE3 package."""
+"""Factors read out of a file and hashed by the native core, against NumPy and blake3."""
 
 import errno
 from collections.abc import Iterator

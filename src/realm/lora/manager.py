@@ -40,8 +40,8 @@ _LONGEST_NAME = 200
 class LoRAManager:
     """Adapters of all tenants under one budget of bytes. Safe to use from many threads.
 
-    budget_bytes: of packed adapters in memory. patience: how many uses of others may pass an adapter
-    that finds no room. clock: seconds, for the statistics alone.
+    budget_bytes: of packed adapters in memory. patience: how many uses of others may pass one that
+    finds no room. clock: seconds, for the statistics alone.
     """
 
     def __init__(
