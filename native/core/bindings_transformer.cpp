@@ -248,7 +248,10 @@ nb::ndarray<nb::numpy, float, nb::ndim<2>> logits(const Transformer& model, int 
 }  // namespace
 
 void bind_transformer(nb::module_& module) {
-  nb::class_<SideWork>(module, "SideWork").def(nb::init<>());
+  nb::class_<SideWork>(module, "SideWork")
+      .def(nb::init<>())
+      .def("prepare_memory", &SideWork::prepare_memory, "byte_count"_a,
+           nb::call_guard<nb::gil_scoped_release>());
   nb::class_<Team>(module, "Team")
       .def(
           "__init__",

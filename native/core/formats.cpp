@@ -288,7 +288,7 @@ uint16_t float_to_half(float value) {
 }
 
 // Pieces that no arena has, all of one size.
-constexpr size_t kRecycledBytes = size_t{8} << 20;
+constexpr size_t kRecycledBytes = size_t{8} << 20, kHugePage = size_t{2} << 20, kSystemPage = 4096;
 struct Arena::Recycled {
   static constexpr size_t kMost = 8;
   std::mutex mutex;
@@ -314,6 +314,34 @@ Arena::~Arena() {
   }
 }
 
+Arena::Piece Arena::new_piece(size_t bytes) {
+  void* base =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  madvise(base, bytes, MADV_HUGEPAGE);
+#endif
+  return {static_cast<uint8_t*>(base), bytes, 0, true};
+}
+
+bool Arena::prepare(size_t bytes) {
+  Recycled& others = recycled();
+  Piece piece;
+  {
+    const std::lock_guard<std::mutex> lock(others.mutex);
+    const bool is_missing = others.pieces.empty();
+    piece = is_missing ? new_piece(kRecycledBytes) : others.pieces.back();
+    if (!piece.is_clear) return false;  // it was used before
+    if (!is_missing) others.pieces.pop_back();
+  }
+  const size_t end = std::min({bytes, piece.size, piece.ready + kHugePage});
+  for (; piece.ready < end; piece.ready += kSystemPage)
+    *const_cast<volatile uint8_t*>(piece.base + piece.ready) = 0;
+  const std::lock_guard<std::mutex> lock(others.mutex);
+  others.pieces.push_back(piece);
+  return piece.ready < std::min(bytes, piece.size);
+}
+
 void Arena::add_piece(size_t bytes) {
   const size_t size = std::max(bytes, piece_bytes_);
   if (is_recycled_ && size == kRecycledBytes) {
@@ -325,13 +353,7 @@ void Arena::add_piece(size_t bytes) {
       return;
     }
   }
-  void* base =
-      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (base == MAP_FAILED) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-  madvise(base, size, MADV_HUGEPAGE);
-#endif
-  pieces_.push_back({static_cast<uint8_t*>(base), size, 0, true});
+  pieces_.push_back(new_piece(size));
 }
 
 uint8_t* Arena::allocate(size_t bytes, bool is_filled) {

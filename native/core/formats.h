@@ -123,14 +123,20 @@ class Arena {
   uint8_t* allocate(size_t bytes, bool is_filled = false);
   size_t used() const { return used_; }
 
+  // A bit of work on memory for the next recycled arena, which the system finds and clears now; whether there
+  // is more to do until so much of it is ready.
+  static bool prepare(size_t bytes);
+
  private:
   struct Piece {
     uint8_t* base;
     size_t size, used;
-    bool is_clear;  // all zeros where it is not used
+    bool is_clear;     // all zeros where it is not used
+    size_t ready = 0;  // bytes that the system has given, as far as is known
   };
   struct Recycled;
   static Recycled& recycled();
+  static Piece new_piece(size_t bytes);
   void add_piece(size_t bytes);
 
   const size_t piece_bytes_;

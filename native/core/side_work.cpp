@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "formats.h"
+
 namespace realm {
 namespace {
 
@@ -47,6 +49,10 @@ void SideWork::run(const std::shared_ptr<SideJob>& job) {
   while (!job->has_ended())
     if (!(has_spare_core_ || is_idle()) || !job->work_once()) job->wait(kLook);
   remove(job);
+}
+
+bool SideWork::prepare_memory(size_t bytes) const {
+  return (has_spare_core_ || is_idle()) && Arena::prepare(bytes);
 }
 
 bool SideWork::work_once() {

@@ -45,6 +45,10 @@ class SideWork {
   // One piece of the oldest job; false when there is none.
   bool work_once();
 
+  // Where steps leave time for it: a bit of work on memory for an adapter to come; whether there is more to
+  // do.
+  bool prepare_memory(size_t bytes) const;
+
   // Told by the team that computes steps: how many threads it has, and each begin and end.
   void set_team(int threads);
   void step_begins() { is_stepping_.store(true, std::memory_order_relaxed); }

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from realm.errors import (
     AdapterCapacityError,
@@ -33,8 +34,17 @@ from realm.lora.source import AdapterSource, take_source
 from realm.lora.use import AdapterStatus, AdapterUse, Packed
 
 Pack = Callable[[AdapterFile], Packed]
+Prepare = Callable[[int], bool]
 _PATIENCE = 64
 _LONGEST_NAME = 200
+
+
+class _Base(NamedTuple):
+    """What `add_base` was given."""
+
+    shapes: AdapterBase
+    pack: Pack
+    prepare: Prepare
 
 
 class LoRAManager:
@@ -57,7 +67,7 @@ class LoRAManager:
             raise ConfigError("budget_bytes, patience >= 0 and loader_threads >= 1 must hold")
         self._lock = threading.Lock()
         self._ledger = AdapterLedger(budget_bytes, patience, loader_threads + 1)
-        self._bases: dict[str, tuple[AdapterBase, Pack]] = {}
+        self._bases: dict[str, _Base] = {}
         self._leaving: list[tuple[Future[None], list[Version]]] = []
         self._layouts = LayoutCache()
         self._clock = clock
@@ -66,11 +76,15 @@ class LoRAManager:
 
     # Names
 
-    def add_base(self, key: str, base: AdapterBase, pack: Pack) -> None:
+    def add_base(
+        self, key: str, base: AdapterBase, pack: Pack, prepare: Prepare = lambda _: False
+    ) -> None:
         """A model that adapters may be for. key: the model's content hash. pack: makes of an
-        adapter what the engine uses; called on loaders' threads and on those of `load`."""
+        adapter what the engine uses; called on loaders' threads and on those of `load`. prepare:
+        called on a loader's thread after a load, with the bytes of that adapter: does a bit of what
+        makes the next one faster, and says whether there is more to do."""
         with self._lock:
-            self._bases.setdefault(key, (base, pack))
+            self._bases.setdefault(key, _Base(base, pack, prepare))
 
     def load(self, name: str, path: str | Path, tenant: str | None = None) -> AdapterStatus:
         """Make the adapter at `path` the newest version of `name`; new requests take it.
@@ -234,12 +248,12 @@ class LoRAManager:
 
     def _carry_out(self, load: Load) -> None:
         """On a loader's thread: read, check and pack; then let those who wait go on."""
-        base, pack = self._bases[load.base]
+        base = self._bases[load.base]
         version = load.version
         try:
             version.source.require_unchanged()
-            with open_adapter(version.source.path, base, self._layouts) as file:
-                packed = pack(file)
+            with open_adapter(version.source.path, base.shapes, self._layouts) as file:
+                packed = base.pack(file)
             digest, known = packed.digest, version.known.get(load.base)
             if known is not None and known[0].digest != digest:
                 raise AdapterOpenError(f"{version.source.path}: its content has changed")
@@ -249,22 +263,31 @@ class LoRAManager:
             # Whatever `pack` may raise: nobody must wait for ever.
             with self._lock:
                 self._ledger.fail(load, _as_adapter_error(reason, version))
+            self._advance()
+            return
         self._advance()
+        self._prepare(base, packed.byte_size)
+
+    def _prepare(self, base: _Base, byte_count: int) -> None:
+        """Loads that wait come before what is left to do."""
+        if base.prepare(byte_count):
+            with contextlib.suppress(RuntimeError):  # the loaders are shut down
+                self._loaders.submit(self._prepare, base, byte_count)
 
 
 def _fit(
-    source: AdapterSource, bases: dict[str, tuple[AdapterBase, Pack]], layouts: LayoutCache
+    source: AdapterSource, bases: dict[str, _Base], layouts: LayoutCache
 ) -> tuple[str, bytes, Packed] | None:
     """The first base that the adapter fits, its digest, and it packed; None without bases.
 
     Raises the AdapterError of the only base, or of the first one when it fits none.
     """
     errors: list[AdapterError] = []
-    for key, (base, pack) in bases.items():
+    for key, base in bases.items():
         try:
-            with open_adapter(source.path, base, layouts) as file:
+            with open_adapter(source.path, base.shapes, layouts) as file:
                 source.require_unchanged()
-                packed = pack(file)
+                packed = base.pack(file)
         except AdapterError as error:
             errors.append(error)
             continue

@@ -56,7 +56,8 @@ class ModelStorage:
             self._holds.pop(model.content_hash, None)
         if self._adapters is not None:
             pack = partial(model.pack_adapter_file, side_work=self.side_work)
-            self._adapters.add_base(model.content_hash, model.adapter_base, pack)
+            prepare = self.side_work.prepare_memory
+            self._adapters.add_base(model.content_hash, model.adapter_base, pack, prepare)
         return model
 
     def hold(self, path: str | Path, name: str | None = None) -> StoredModel:
