@@ -60,6 +60,12 @@ float balance_of(float largest) {
   return largest > 0.0f ? std::ldexp(1.0f, std::max(std::ilogb(largest), -100)) : 1.0f;
 }
 
+std::vector<float> floats_of(const KernelTable& kernels, const Numbers& numbers, size_t count) {
+  std::vector<float> floats(count);
+  kernels.read_numbers(numbers, static_cast<int64_t>(count), floats.data());
+  return floats;
+}
+
 }  // namespace
 
 uint8_t* Adapter::allocate(size_t bytes, bool is_filled) {
@@ -86,7 +92,7 @@ bool Adapter::pack_floats_a(const std::vector<AdapterFactor>& factors, int ranks
   uint8_t* to = data.data();
   for (const AdapterFactor& factor : factors) {
     const size_t count = static_cast<size_t>(factor.rank) * static_cast<size_t>(inputs);
-    if (!write_bfloat16(factor.a, 1.0f, count, to)) return false;
+    if (!write_bfloat16(floats_of(kernels_, factor.a, count).data(), 1.0f, count, to)) return false;
     to += 2 * count;
   }
   return pack(kGgmlBfloat16, ranks, inputs, data, matrix);
@@ -104,7 +110,7 @@ bool Adapter::quantize_a(const std::vector<AdapterFactor>& factors, int ranks, f
     if (!kernels_.block_largest(factor.a, static_cast<int64_t>(largest.size()), largest.data())) return false;
     *balances = balance_of(*std::max_element(largest.begin(), largest.end()));
     for (int r = 0; r < factor.rank; r++, index++)
-      kernels_.pack_q8_row(factor.a + static_cast<ptrdiff_t>(r) * inputs, inputs,
+      kernels_.pack_q8_row(factor.a.from(static_cast<ptrdiff_t>(r) * inputs), inputs,
                            largest.data() + static_cast<ptrdiff_t>(r) * blocks, 1.0f / *balances,
                            matrix->data + matrix->group_bytes * static_cast<size_t>(index / kGroupRows),
                            index % kGroupRows);
@@ -121,18 +127,20 @@ bool Adapter::quantize_b(const AdapterFactor& factor, RankMatrix* matrix) {
   for (int g = 0; g < matrix->groups; g++) {
     const int first = g * kGroupRows, rows = std::min(kGroupRows, factor.outputs - first);
     if (rows < kGroupRows) std::memset(matrix->group(g), 128, 64 * static_cast<size_t>(matrix->quads));
-    if (!kernels_.pack_rank_rows(factor.b + static_cast<ptrdiff_t>(first) * factor.rank, rows, factor.rank,
-                                 factor.scale, matrix->group(g)))
+    if (!kernels_.pack_rank_rows(factor.b.from(static_cast<ptrdiff_t>(first) * factor.rank), rows,
+                                 factor.rank, factor.scale, matrix->group(g)))
       return false;
   }
   return true;
 }
 
-bool Adapter::pack_b(const AdapterFactor& factor, PackedMatrix* matrix) {
+bool Adapter::pack_floats_b(const AdapterFactor& factor, PackedMatrix* matrix) {
   const size_t count = static_cast<size_t>(factor.outputs) * static_cast<size_t>(factor.rank);
   const bool half = precision_ == AdapterPrecision::kInt8;
   std::vector<uint8_t> data(2 * count);
-  if (!(half ? write_half : write_bfloat16)(factor.b, factor.scale, count, data.data())) return false;
+  if (!(half ? write_half : write_bfloat16)(floats_of(kernels_, factor.b, count).data(), factor.scale, count,
+                                            data.data()))
+    return false;
   return pack(half ? kGgmlF16 : kGgmlBfloat16, factor.outputs, factor.rank, data, matrix);
 }
 
@@ -153,7 +161,7 @@ bool Adapter::set_site(int layer, AdapterInput input, const std::vector<AdapterF
     AdapterFactor factor = factors[i];
     factor.scale *= balances[i];
     if (!(is_quantized ? quantize_b(factor, &site.expands[i].quantized_b)
-                       : pack_b(factor, &site.expands[i].b)))
+                       : pack_floats_b(factor, &site.expands[i].b)))
       return false;
   }
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -169,14 +177,15 @@ bool Adapter::set_site(int layer, AdapterInput input, const std::vector<AdapterF
 bool Adapter::set_embedding(const AdapterFactor& factor) {
   const size_t rank = static_cast<size_t>(factor.rank), vocabulary = static_cast<size_t>(factor.inputs);
   const bool half = precision_ == AdapterPrecision::kInt8;
+  const std::vector<float> a = floats_of(kernels_, factor.a, rank * vocabulary);
   embedding_a_ = reinterpret_cast<uint16_t*>(allocate(2 * rank * vocabulary, true));
   for (size_t r = 0; r < rank; r++)
     for (size_t token = 0; token < vocabulary; token++) {
-      const float value = factor.a[r * vocabulary + token];
+      const float value = a[r * vocabulary + token];
       if (half ? !(std::fabs(value) <= kLargestHalf) : !fits_bfloat16(value)) return false;
       embedding_a_[token * rank + r] = half ? float_to_half(value) : bfloat16_of(value);
     }
-  return pack_b(factor, &embedding_b_);
+  return pack_floats_b(factor, &embedding_b_);
 }
 
 void Adapter::embedding_column(int token, float scale, float* out) const {

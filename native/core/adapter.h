@@ -39,7 +39,7 @@ struct AdapterSite {
 // A factor pair as it comes: a [rank][inputs], b [outputs][rank], of the outputs from first_output on.
 struct AdapterFactor {
   int first_output, rank, inputs, outputs;
-  const float *a, *b;
+  Numbers a, b;
   float scale;
 };
 
@@ -64,8 +64,8 @@ class Adapter {
   Adapter(const AdapterShape& shape, AdapterPrecision precision, const KernelTable& kernels)
       : shape_(shape), precision_(precision), kernels_(kernels), layers_(static_cast<size_t>(shape.layers)) {}
 
-  // Both refuse (false) numbers that the precision cannot hold. Factors of one site: outputs ascending.
-  // Several threads may set sites of their own at once.
+  // Both refuse (false) numbers that are not finite or that the precision cannot hold. Factors of one site:
+  // outputs ascending. Several threads may set sites of their own at once.
   bool set_site(int layer, AdapterInput input, const std::vector<AdapterFactor>& factors);
   // a [rank][vocabulary], b [hidden][rank].
   bool set_embedding(const AdapterFactor& factor);
@@ -91,7 +91,7 @@ class Adapter {
   // balances: of every factor, what its B is to be multiplied with.
   bool quantize_a(const std::vector<AdapterFactor>& factors, int ranks, float* balances,
                   PackedMatrix* matrix);
-  bool pack_b(const AdapterFactor& factor, PackedMatrix* matrix);
+  bool pack_floats_b(const AdapterFactor& factor, PackedMatrix* matrix);
   bool quantize_b(const AdapterFactor& factor, RankMatrix* matrix);
 
   struct Layer {

@@ -1,6 +1,5 @@
 #include "adapter_load.h"
 
-#include <cerrno>
 #include <new>
 
 namespace realm {
@@ -18,54 +17,44 @@ AdapterLoad::AdapterLoad(const StoredFactors& stored, const std::vector<StoredSi
 
 void AdapterLoad::work(size_t piece) {
   if (has_failed_) return;
-  const StoredFactors::Part& part = stored_.parts[piece];
   try {
-    std::unique_ptr<Bench> bench = take_bench();
-    if (bench->floats.size() < static_cast<size_t>(part.count()))
-      bench->floats.resize(static_cast<size_t>(part.count()));
-    const ReadOutcome outcome = bench->reader.read(piece, bench->floats.data(), &digests_[piece]);
-    if (outcome.fault != ReadFault::kNone)
-      fail(outcome);
-    else if (!pack(sites_[piece], bench->floats.data(), part.begin))
-      is_held_ = false;
-    give_back(std::move(bench));
+    std::unique_ptr<FactorReader> reader = take_reader();
+    if (!load(piece, *reader)) has_failed_ = true;
+    give_back(std::move(reader));
   } catch (const std::bad_alloc&) {
-    fail({ReadFault::kSystem, static_cast<int64_t>(part.first_matrix), ENOMEM});
+    has_failed_ = true;
   }
 }
 
-bool AdapterLoad::pack(const StoredSite& site, const float* floats, int64_t first) const {
+bool AdapterLoad::load(size_t piece, FactorReader& reader) {
+  const uint8_t* numbers;
+  if (reader.read(piece, &numbers, &digests_[piece]).fault != ReadFault::kNone) return false;
+  const StoredSite& site = sites_[piece];
   std::vector<AdapterFactor> factors;
   for (const StoredSite::Factor& factor : site.factors) {
     factors.push_back(factor.shape);
-    factors.back().a = floats + (factor.a - first);
-    factors.back().b = floats + (factor.b - first);
+    factors.back().a.data = numbers + factor.a;
+    factors.back().b.data = numbers + factor.b;
   }
   return site.is_embedding ? adapter_.set_embedding(factors.front())
                            : adapter_.set_site(site.layer, site.input, factors);
 }
 
-std::unique_ptr<AdapterLoad::Bench> AdapterLoad::take_bench() {
+std::unique_ptr<FactorReader> AdapterLoad::take_reader() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!benches_.empty()) {
-      std::unique_ptr<Bench> bench = std::move(benches_.back());
-      benches_.pop_back();
-      return bench;
+    if (!readers_.empty()) {
+      std::unique_ptr<FactorReader> reader = std::move(readers_.back());
+      readers_.pop_back();
+      return reader;
     }
   }
-  return std::make_unique<Bench>(Bench{FactorReader(stored_, descriptor_, given_, kernels_), {}});
+  return std::make_unique<FactorReader>(stored_, descriptor_, given_, kernels_);
 }
 
-void AdapterLoad::give_back(std::unique_ptr<Bench> bench) {
+void AdapterLoad::give_back(std::unique_ptr<FactorReader> reader) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  benches_.push_back(std::move(bench));
-}
-
-void AdapterLoad::fail(const ReadOutcome& outcome) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (!has_failed_ || outcome.index < outcome_.index) outcome_ = outcome;
-  has_failed_ = true;
+  readers_.push_back(std::move(reader));
 }
 
 }  // namespace realm

@@ -13,11 +13,12 @@
 
 namespace realm {
 
-// What the numbers of one part are for. Factors hold no numbers yet: a and b are places.
+// What the numbers of one part are for. Factors hold no numbers yet: a and b are where their bytes begin
+// among those of the part.
 struct StoredSite {
   struct Factor {
     AdapterFactor shape;
-    int64_t a, b;
+    size_t a, b;
   };
   int layer = 0;
   AdapterInput input = AdapterInput::kHead;
@@ -31,23 +32,16 @@ class AdapterLoad : public SideJob {
   AdapterLoad(const StoredFactors& stored, const std::vector<StoredSite>& sites, int descriptor,
               const float* given, const KernelTable& kernels, Adapter& adapter);
 
-  // Once every piece has ended: the first fault, whether the precision can hold all numbers, and the digest
-  // of every part.
-  const ReadOutcome& outcome() const { return outcome_; }
-  bool is_held() const { return is_held_; }
+  // Once every piece has ended: whether some could not be read or held, and the digest of every part.
+  bool has_failed() const { return has_failed_; }
   const std::vector<Digest>& digests() const { return digests_; }
 
  private:
-  // What a thread works with, and gives back.
-  struct Bench {
-    FactorReader reader;
-    std::vector<float> floats;
-  };
   void work(size_t piece) override;
-  bool pack(const StoredSite& site, const float* floats, int64_t first) const;
-  std::unique_ptr<Bench> take_bench();
-  void give_back(std::unique_ptr<Bench> bench);
-  void fail(const ReadOutcome& outcome);
+  bool load(size_t piece, FactorReader& reader);
+  // A reader for this thread, which gives it back.
+  std::unique_ptr<FactorReader> take_reader();
+  void give_back(std::unique_ptr<FactorReader> reader);
 
   const StoredFactors& stored_;
   const std::vector<StoredSite>& sites_;
@@ -56,10 +50,9 @@ class AdapterLoad : public SideJob {
   const KernelTable& kernels_;
   Adapter& adapter_;
   std::vector<Digest> digests_;
-  std::atomic<bool> is_held_{true}, has_failed_{false};
-  std::mutex mutex_;  // of what follows
-  ReadOutcome outcome_{ReadFault::kNone, 0, 0};
-  std::vector<std::unique_ptr<Bench>> benches_;
+  std::atomic<bool> has_failed_{false};
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<FactorReader>> readers_;
 };
 
 }  // namespace realm

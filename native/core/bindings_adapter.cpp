@@ -71,7 +71,7 @@ AdapterFactor check(const Transformer& model, int layer, int projection, int64_t
     refuse(where + ": " + std::to_string(outputs) + " x " + std::to_string(inputs) + " instead of " +
            std::to_string(place.outputs) + " x " + std::to_string(place.inputs));
   if (!std::isfinite(scale)) refuse(where + ": the scale is not a finite number");
-  return {place.first_output, static_cast<int>(rank), place.inputs, place.outputs, nullptr, nullptr, scale};
+  return {place.first_output, static_cast<int>(rank), place.inputs, place.outputs, {}, {}, scale};
 }
 
 AdapterPrecision precision_named(const std::string& name) {
@@ -88,12 +88,10 @@ AdapterFactor check(const Transformer& model, const Factor& factor) {
     refuse("ranks " + std::to_string(a.shape(0)) + " and " + std::to_string(b.shape(1)));
   AdapterFactor checked = check(model, layer, projection, static_cast<int64_t>(a.shape(0)),
                                 static_cast<int64_t>(a.shape(1)), static_cast<int64_t>(b.shape(0)), scale);
-  checked.a = a.data();
-  checked.b = b.data();
+  checked.a.data = reinterpret_cast<const uint8_t*>(a.data());
+  checked.b.data = reinterpret_cast<const uint8_t*>(b.data());
   return checked;
 }
-
-constexpr const char* kNotHeld = "a factor holds numbers that are not finite or too large for the precision";
 
 void build(Adapter* self, const Transformer& model, const std::string& precision,
            const std::vector<Factor>& factors) {
@@ -124,7 +122,7 @@ void build(Adapter* self, const Transformer& model, const std::string& precision
   }
   if (!held) {
     self->~Adapter();
-    refuse(kNotHeld);
+    refuse("a factor holds numbers that are not finite or too large for the precision");
   }
 }
 
@@ -196,11 +194,40 @@ std::tuple<Outcome, nb::bytes> read_all(const StoredFactors& stored, int descrip
   ReadOutcome outcome{ReadFault::kNone, 0, 0};
   {
     nb::gil_scoped_release release;
-    FactorReader reader(stored, descriptor, numbers, *kernels_for(""));
-    for (size_t i = 0; i < digests.size() && outcome.fault == ReadFault::kNone; i++)
-      outcome = reader.read(i, out.data() + stored.parts[i].begin, &digests[i]);
+    const KernelTable& kernels = *kernels_for("");
+    FactorReader reader(stored, descriptor, numbers, kernels);
+    for (size_t i = 0; i < digests.size() && outcome.fault == ReadFault::kNone; i++) {
+      const uint8_t* from;
+      outcome = reader.read(i, &from, &digests[i]);
+      const StoredFactors::Part& part = stored.parts[i];
+      for (size_t m = part.first_matrix; m < part.end_matrix && outcome.fault == ReadFault::kNone; m++) {
+        const StoredMatrix& matrix = stored.matrices[m];
+        if (!kernels.read_numbers({matrix.form, from}, matrix.count(), out.data() + matrix.place))
+          outcome = {ReadFault::kEndless, static_cast<int64_t>(m), 0};
+        from += matrix.bytes();
+      }
+    }
   }
   return {outcome_of(outcome), joined(digests)};
+}
+
+// Where among the bytes of its part a factor begins, and its numbers' form; it must be whole matrices of one
+// form.
+size_t bytes_before(const StoredFactors& stored, const StoredFactors::Part& part, int64_t place,
+                    int64_t count, Form* form) {
+  size_t before = 0, first = part.first_matrix;
+  for (; first < part.end_matrix && stored.matrices[first].place < place; first++)
+    before += stored.matrices[first].bytes();
+  int64_t found = 0;
+  for (size_t m = first; m < part.end_matrix && found < count; m++) {
+    const StoredMatrix& matrix = stored.matrices[m];
+    require(matrix.place == place + found && matrix.form == stored.matrices[first].form,
+            "a factor is not whole matrices of one form");
+    found += matrix.count();
+    *form = matrix.form;
+  }
+  require(found == count, "a factor is not whole matrices of its part");
+  return before;
 }
 
 // A row of `targets`: part, layer, projection, rank, inputs, outputs, places of A and of B.
@@ -215,11 +242,7 @@ std::vector<StoredSite> sites_of(const Transformer& model, const StoredFactors& 
     const StoredFactors::Part& part = stored.parts[static_cast<size_t>(row[0])];
     StoredSite& site = sites[static_cast<size_t>(row[0])];
     const int layer = static_cast<int>(row[1]), projection = static_cast<int>(row[2]);
-    const AdapterFactor shape = check(model, layer, projection, row[3], row[4], row[5], scales.data()[i]);
-    for (const auto& [place, count] :
-         {std::pair{row[6], row[3] * row[4]}, std::pair{row[7], row[3] * row[5]}})
-      require(place >= part.begin && place <= part.end && count <= part.end - place,
-              "a factor is not in its part");
+    AdapterFactor shape = check(model, layer, projection, row[3], row[4], row[5], scales.data()[i]);
     const AdapterInput input = place_of(model.shape_, projection).input;
     const bool is_embedding = projection == kEmbedding;
     require(site.factors.empty() ||
@@ -229,7 +252,9 @@ std::vector<StoredSite> sites_of(const Transformer& model, const StoredFactors& 
     site.layer = layer;
     site.input = input;
     site.is_embedding = is_embedding;
-    site.factors.push_back({shape, row[6], row[7]});
+    const size_t a = bytes_before(stored, part, row[6], row[3] * row[4], &shape.a.form);
+    const size_t b = bytes_before(stored, part, row[7], row[3] * row[5], &shape.b.form);
+    site.factors.push_back({shape, a, b});
   }
   std::set<std::tuple<int, AdapterInput, bool>> seen;
   for (const StoredSite& site : sites)
@@ -238,10 +263,12 @@ std::vector<StoredSite> sites_of(const Transformer& model, const StoredFactors& 
   return sites;
 }
 
-// The adapter, or none and what is wrong; the digests of every part.
-std::tuple<std::unique_ptr<Adapter>, Outcome, nb::bytes> load(
-    const Transformer& model, SideWork& side_work, const std::string& precision, const StoredFactors& stored,
-    const Table& targets, const Vector& scales, int descriptor, const std::optional<Vector>& given) {
+// The adapter and the digests of every part; none where a number cannot be read or held.
+std::tuple<std::unique_ptr<Adapter>, nb::bytes> load(const Transformer& model, SideWork& side_work,
+                                                     const std::string& precision,
+                                                     const StoredFactors& stored, const Table& targets,
+                                                     const Vector& scales, int descriptor,
+                                                     const std::optional<Vector>& given) {
   const std::vector<StoredSite> sites = sites_of(model, stored, targets, scales);
   const float* numbers = given_numbers(stored, given);
   auto adapter = std::make_unique<Adapter>(model.adapter_shape(), precision_named(precision), model.kernels_);
@@ -251,10 +278,8 @@ std::tuple<std::unique_ptr<Adapter>, Outcome, nb::bytes> load(
     nb::gil_scoped_release release;
     side_work.run(job);
   }
-  if (job->outcome().fault != ReadFault::kNone)
-    return {nullptr, outcome_of(job->outcome()), nb::bytes("", 0)};
-  if (!job->is_held()) refuse(kNotHeld);
-  return {std::move(adapter), outcome_of(job->outcome()), joined(job->digests())};
+  if (job->has_failed()) return {nullptr, nb::bytes("", 0)};
+  return {std::move(adapter), joined(job->digests())};
 }
 
 }  // namespace

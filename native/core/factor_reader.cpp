@@ -66,23 +66,19 @@ ReadFault FactorReader::fill(const StoredMatrix& matrix, uint8_t* to, int64_t* a
   return ReadFault::kNone;
 }
 
-ReadOutcome FactorReader::read(size_t part, float* floats, Digest* digest) {
+ReadOutcome FactorReader::read(size_t part, const uint8_t** numbers, Digest* digest) {
   const StoredFactors::Part& range = stored_.parts[part];
   const StoredMatrix* const matrices = stored_.matrices.data();
   size_t bytes = 0;
   for (size_t i = range.first_matrix; i < range.end_matrix; i++) bytes += matrices[i].bytes();
-  uint8_t *const begin = stored_bytes_.reserve(bytes), *to = begin;
+  uint8_t* to = stored_bytes_.reserve(bytes);
+  *numbers = to;
   for (size_t i = range.first_matrix; i < range.end_matrix; to += matrices[i++].bytes()) {
     int64_t at = 0;
     const ReadFault fault = fill(matrices[i], to, &at);
     if (fault != ReadFault::kNone) return {fault, static_cast<int64_t>(i), at};
   }
-  *digest = blake3(kernels_, begin, bytes);
-  const uint8_t* from = begin;
-  for (size_t i = range.first_matrix; i < range.end_matrix; from += matrices[i++].bytes())
-    if (!kernels_.read_numbers(matrices[i].form, from, matrices[i].count(),
-                               floats + matrices[i].place - range.begin))
-      return {ReadFault::kEndless, static_cast<int64_t>(i), 0};
+  *digest = blake3(kernels_, *numbers, bytes);
   return {ReadFault::kNone, 0, 0};
 }
 

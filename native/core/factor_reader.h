@@ -23,7 +23,7 @@ struct StoredMatrix {
   int64_t place;  // of its first number among all of the adapter
 
   int64_t count() const { return rows * columns; }
-  size_t width() const { return form == Form::kF32 ? 4 : 2; }
+  size_t width() const { return Numbers{form}.width(); }
   size_t bytes() const { return width() * static_cast<size_t>(count()); }
   int64_t row_bytes() const { return columns * static_cast<int64_t>(width()); }
 };
@@ -34,7 +34,6 @@ struct StoredFactors {
   struct Part {
     size_t first_matrix, end_matrix;
     int64_t begin, end;  // places
-    int64_t count() const { return end - begin; }
   };
   std::vector<StoredMatrix> matrices;
   std::vector<Part> parts;
@@ -47,7 +46,7 @@ enum class ReadFault : int {
   kNone = 0,
   kEnd = 1,      // the file ends at byte `at`
   kSystem = 2,   // the operating system's error number is `at`
-  kEndless = 3,  // a number of the matrix is not finite
+  kEndless = 3,  // a number of the matrix is not finite: found by who turns them into floats
 };
 
 struct ReadOutcome {
@@ -61,8 +60,9 @@ class FactorReader {
   FactorReader(const StoredFactors& stored, int descriptor, const float* given, const KernelTable& kernels)
       : stored_(stored), descriptor_(descriptor), given_(given), kernels_(kernels) {}
 
-  // The part's numbers from `floats` on. digest: of the numbers as they are stored, in the adapter's order.
-  ReadOutcome read(size_t part, float* floats, Digest* digest);
+  // The part's numbers as they are stored, in the adapter's order, one matrix after another: there until the
+  // next call. digest: of them.
+  ReadOutcome read(size_t part, const uint8_t** numbers, Digest* digest);
 
  private:
   // Memory that is not initialised.

@@ -94,6 +94,15 @@ struct Upcoming {
   const uint8_t *begin = nullptr, *end = nullptr;
 };
 
+// Plain numbers as a file has them: kF32, kF16 or kBF16.
+struct Numbers {
+  Form form = Form::kF32;
+  const uint8_t* data = nullptr;
+
+  size_t width() const { return form == Form::kF32 ? 4 : 2; }
+  Numbers from(ptrdiff_t index) const { return {form, data + index * static_cast<ptrdiff_t>(width())}; }
+};
+
 struct KernelTable {
   const char* name;
   int query_tile;  // how many queries an attention tile should hold
@@ -124,16 +133,16 @@ struct KernelTable {
   void (*block_maxima)(const float* values, int count, float* maxima);
   // out = exp(max((values - shift) * scale, -87)); returns the sum. values and out may be the same.
   float (*exp_sum)(const float* values, int count, float shift, float scale, float* out);
-  // Numbers as a file has them (kF32, kF16 or kBF16) as floats; whether each is finite.
-  bool (*read_numbers)(Form form, const uint8_t* stored, int64_t count, float* out);
-  // The largest magnitude of every 32 values; whether each value is finite.
-  bool (*block_largest)(const float* values, int64_t blocks, float* largest);
-  // values * factor as a row of kQ8. largest: of its blocks, before the factor. block: the first of its
+  // As floats; whether each is finite.
+  bool (*read_numbers)(const Numbers& numbers, int64_t count, float* out);
+  // The largest magnitude of every 32 numbers; whether each number is finite.
+  bool (*block_largest)(const Numbers& numbers, int64_t blocks, float* largest);
+  // Numbers * factor as a row of kQ8. largest: of its blocks, before the factor. block: the first of its
   // group.
-  void (*pack_q8_row)(const float* values, int columns, const float* largest, float factor, uint8_t* block,
+  void (*pack_q8_row)(const Numbers& numbers, int columns, const float* largest, float factor, uint8_t* block,
                       int lane);
-  // values [rows][rank] * scale as a group of a RankMatrix; false for what it cannot hold.
-  bool (*pack_rank_rows)(const float* values, int rows, int rank, float scale, uint8_t* group);
+  // Numbers [rows][rank] * scale as a group of a RankMatrix; false for what it cannot hold.
+  bool (*pack_rank_rows)(const Numbers& numbers, int rows, int rank, float scale, uint8_t* group);
   // BLAKE3's values of `count` texts of `blocks` times 64 bytes, `stride` bytes apart: out[text][8]. Of
   // chunks, whose numbers count from 0, or of pairs of values. out may begin where the texts do.
   void (*digest_texts)(const uint8_t* text, size_t stride, size_t count, int blocks, bool are_parents,

@@ -53,11 +53,6 @@ class AdapterFile:
                 factors[target] = Factor(a, b[rows], pair.scale)
         return Adapter(layout.digest(digests), MappingProxyType(factors), whole.nbytes)
 
-    def refuse(self) -> NoReturn:
-        """Raises what `read` raises, for whoever met the fault without the numbers at hand."""
-        self.read()
-        raise AdapterOpenError(f"{self.path}: it has changed while it was read")
-
     def _refuse(self, whole: Floats, fault: tuple[int, int, int]) -> NoReturn:
         kind, index, at = fault
         name = self.layout.names[index]

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.errors import RequestError
+from realm.errors import NativeError, RequestError
 from realm.kernels import NativeAdapter, SideWork, Transformer
 from realm.lora import Adapter, AdapterFile
 
@@ -91,7 +91,7 @@ def pack_adapter_file(
     Raises the AdapterError of `AdapterFile.read` as well.
     """
     layout = file.layout
-    packed, _, digests = NativeAdapter.load(
+    packed, digests = NativeAdapter.load(
         native,
         side_work=side_work,
         precision=precision,
@@ -102,7 +102,8 @@ def pack_adapter_file(
         given=file.given,
     )
     if packed is None:
-        file.refuse()
+        file.read()  # raises for what is wrong in the file, and names it
+        raise NativeError("a factor holds numbers too large for the precision, or changed meanwhile")
     return PackedAdapter(packed, layout.digest(digests), model, precision)
 
 
