@@ -4,8 +4,8 @@
 
 namespace realm {
 
-AdapterLoad::AdapterLoad(const StoredFactors& stored, const std::vector<StoredSite>& sites, int descriptor,
-                         const float* given, const KernelTable& kernels, Adapter& adapter)
+AdapterLoad::AdapterLoad(const StoredFactors& stored, const std::vector<std::vector<StoredSite>>& sites,
+                         int descriptor, const float* given, const KernelTable& kernels, Adapter& adapter)
     : SideJob(sites.size()),
       stored_(stored),
       sites_(sites),
@@ -29,7 +29,12 @@ void AdapterLoad::work(size_t piece) {
 bool AdapterLoad::load(size_t piece, FactorReader& reader) {
   const uint8_t* numbers;
   if (reader.read(piece, &numbers, &digests_[piece]).fault != ReadFault::kNone) return false;
-  const StoredSite& site = sites_[piece];
+  for (const StoredSite& site : sites_[piece])
+    if (!pack(site, numbers)) return false;
+  return true;
+}
+
+bool AdapterLoad::pack(const StoredSite& site, const uint8_t* numbers) const {
   std::vector<AdapterFactor> factors;
   for (const StoredSite::Factor& factor : site.factors) {
     factors.push_back(factor.shape);

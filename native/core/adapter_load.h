@@ -1,4 +1,4 @@
-// An adapter from its file into the form that steps read: every site is a piece of its own, which any thread
+// An adapter from its file into the form that steps read: every part is a piece of its own, which any thread
 // reads, hashes and packs.
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace realm {
 
-// What the numbers of one part are for. Factors hold no numbers yet: a and b are where their bytes begin
+// What some numbers of a part are for. Factors hold no numbers yet: a and b are where their bytes begin
 // among those of the part.
 struct StoredSite {
   struct Factor {
@@ -28,8 +28,8 @@ struct StoredSite {
 
 class AdapterLoad : public SideJob {
  public:
-  // One site for every part. All must outlive this.
-  AdapterLoad(const StoredFactors& stored, const std::vector<StoredSite>& sites, int descriptor,
+  // sites: of every part. All must outlive this.
+  AdapterLoad(const StoredFactors& stored, const std::vector<std::vector<StoredSite>>& sites, int descriptor,
               const float* given, const KernelTable& kernels, Adapter& adapter);
 
   // Once every piece has ended: whether some could not be read or held, and the digest of every part.
@@ -39,12 +39,13 @@ class AdapterLoad : public SideJob {
  private:
   void work(size_t piece) override;
   bool load(size_t piece, FactorReader& reader);
+  bool pack(const StoredSite& site, const uint8_t* numbers) const;
   // A reader for this thread, which gives it back.
   std::unique_ptr<FactorReader> take_reader();
   void give_back(std::unique_ptr<FactorReader> reader);
 
   const StoredFactors& stored_;
-  const std::vector<StoredSite>& sites_;
+  const std::vector<std::vector<StoredSite>>& sites_;
   const int descriptor_;
   const float* given_;
   const KernelTable& kernels_;

@@ -230,37 +230,35 @@ size_t bytes_before(const StoredFactors& stored, const StoredFactors::Part& part
   return before;
 }
 
-// A row of `targets`: part, layer, projection, rank, inputs, outputs, places of A and of B.
-std::vector<StoredSite> sites_of(const Transformer& model, const StoredFactors& stored, const Table& targets,
-                                 const Vector& scales) {
+// A row of `targets`: part, layer, projection, rank, inputs, outputs, places of A and of B. Those of one site
+// stand together.
+std::vector<std::vector<StoredSite>> sites_of(const Transformer& model, const StoredFactors& stored,
+                                              const Table& targets, const Vector& scales) {
   require(targets.shape(1) == 8 && scales.shape(0) == targets.shape(0),
           "targets must be [count, 8], with a scale each");
-  std::vector<StoredSite> sites(stored.parts.size());
+  std::vector<std::vector<StoredSite>> all(stored.parts.size());
+  std::set<std::tuple<int, AdapterInput, bool>> seen;
   for (size_t i = 0; i < targets.shape(0); i++) {
     const int64_t* row = targets.data() + 8 * i;
-    require(row[0] >= 0 && row[0] < static_cast<int64_t>(sites.size()), "no part of this number");
+    require(row[0] >= 0 && row[0] < static_cast<int64_t>(all.size()), "no part of this number");
     const StoredFactors::Part& part = stored.parts[static_cast<size_t>(row[0])];
-    StoredSite& site = sites[static_cast<size_t>(row[0])];
+    std::vector<StoredSite>& sites = all[static_cast<size_t>(row[0])];
     const int layer = static_cast<int>(row[1]), projection = static_cast<int>(row[2]);
     AdapterFactor shape = check(model, layer, projection, row[3], row[4], row[5], scales.data()[i]);
     const AdapterInput input = place_of(model.shape_, projection).input;
     const bool is_embedding = projection == kEmbedding;
-    require(site.factors.empty() ||
-                (site.layer == layer && site.input == input && !site.is_embedding && !is_embedding &&
-                 site.factors.back().shape.first_output < shape.first_output),
-            "the products of a part have not one input, or are not in order");
-    site.layer = layer;
-    site.input = input;
-    site.is_embedding = is_embedding;
+    if (seen.emplace(layer, input, is_embedding).second) sites.push_back({layer, input, is_embedding, {}});
+    require(!sites.empty() && sites.back().layer == layer && sites.back().input == input &&
+                sites.back().is_embedding == is_embedding,
+            "the products of one input do not stand together");
+    std::vector<StoredSite::Factor>& factors = sites.back().factors;
+    require(factors.empty() || factors.back().shape.first_output < shape.first_output,
+            "the products of one input are not in order");
     const size_t a = bytes_before(stored, part, row[6], row[3] * row[4], &shape.a.form);
     const size_t b = bytes_before(stored, part, row[7], row[3] * row[5], &shape.b.form);
-    site.factors.push_back({shape, a, b});
+    factors.push_back({shape, a, b});
   }
-  std::set<std::tuple<int, AdapterInput, bool>> seen;
-  for (const StoredSite& site : sites)
-    require(!site.factors.empty() && seen.emplace(site.layer, site.input, site.is_embedding).second,
-            "a part is for no product, or for those of another one");
-  return sites;
+  return all;
 }
 
 // The adapter and the digests of every part; none where a number cannot be read or held.
@@ -269,7 +267,7 @@ std::tuple<std::unique_ptr<Adapter>, nb::bytes> load(const Transformer& model, S
                                                      const StoredFactors& stored, const Table& targets,
                                                      const Vector& scales, int descriptor,
                                                      const std::optional<Vector>& given) {
-  const std::vector<StoredSite> sites = sites_of(model, stored, targets, scales);
+  const std::vector<std::vector<StoredSite>> sites = sites_of(model, stored, targets, scales);
   const float* numbers = given_numbers(stored, given);
   auto adapter = std::make_unique<Adapter>(model.adapter_shape(), precision_named(precision), model.kernels_);
   const auto job =

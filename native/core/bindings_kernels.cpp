@@ -221,9 +221,9 @@ void bind_kernels(nb::module_& module) {
              "values"_a);
   module.def("unpacked", &unpacked, "ggml_type"_a, "data"_a, "rows"_a, "columns"_a);
   module.def(
-      "blake3",
+      "dealt_blake3",
       [](const std::string& instruction_set, const Bytes& data) {
-        const Digest digest = blake3(table(instruction_set), data.data(), data.size());
+        const Digest digest = dealt_blake3(table(instruction_set), data.data(), data.size());
         return nb::bytes(digest.data(), digest.size());
       },
       "instruction_set"_a, "data"_a);

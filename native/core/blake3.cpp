@@ -35,20 +35,22 @@ void digest_chunk(const uint8_t* text, size_t bytes, uint64_t number, uint32_t r
 
 }  // namespace
 
-Digest blake3(const KernelTable& kernels, const uint8_t* text, size_t bytes) {
+Digest dealt_blake3(const KernelTable& kernels, const uint8_t* text, size_t bytes) {
   const size_t whole = bytes / kDigestChunkBytes, rest = bytes % kDigestChunkBytes;
   size_t count = std::max<size_t>(1, whole + (rest > 0));
   std::vector<uint32_t> values(8 * count);
   if (count == 1) {
     digest_chunk(text, bytes, 0, kRoot, values.data());
   } else {
-    kernels.digest_texts(text, kDigestChunkBytes, whole, kDigestChunkBytes / kDigestBlockBytes, false,
-                         values.data());
+    const size_t groups = bytes / kDealtBytes, dealt = kDealtChunks * groups;
+    kernels.digest_dealt(text, groups, values.data());
+    kernels.digest_texts(text + groups * kDealtBytes, whole - dealt, kDigestChunkBytes / kDigestBlockBytes,
+                         dealt, false, values.data() + 8 * dealt);
     if (rest > 0) digest_chunk(text + whole * kDigestChunkBytes, rest, whole, 0, values.data() + 8 * whole);
     // Two by two; one that is left over waits for the next level.
     for (; count > 2; count = (count + 1) / 2) {
       const uint8_t* pairs = reinterpret_cast<const uint8_t*>(values.data());
-      kernels.digest_texts(pairs, kDigestBlockBytes, count / 2, 1, true, values.data());
+      kernels.digest_texts(pairs, count / 2, 1, 0, true, values.data());
       if (count % 2 > 0)
         std::copy_n(values.begin() + static_cast<ptrdiff_t>(8 * (count - 1)), 8,
                     values.begin() + static_cast<ptrdiff_t>(8 * (count / 2)));

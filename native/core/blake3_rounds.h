@@ -1,11 +1,14 @@
 // What one block of BLAKE3 does to a state of sixteen words; a word is a number, or a vector of lanes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace realm {
 
 constexpr int kDigestBlockBytes = 64, kDigestChunkBytes = 1024;
+// A group of chunks among which words are dealt in turns: a processor's lanes take them as they stand.
+constexpr size_t kDealtChunks = 16, kDealtBytes = kDealtChunks * kDigestChunkBytes;
 constexpr uint32_t kDigestBeginning[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 

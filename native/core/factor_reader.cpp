@@ -78,7 +78,7 @@ ReadOutcome FactorReader::read(size_t part, const uint8_t** numbers, Digest* dig
     const ReadFault fault = fill(matrices[i], to, &at);
     if (fault != ReadFault::kNone) return {fault, static_cast<int64_t>(i), at};
   }
-  *digest = blake3(kernels_, *numbers, bytes);
+  *digest = dealt_blake3(kernels_, *numbers, bytes);
   return {ReadFault::kNone, 0, 0};
 }
 

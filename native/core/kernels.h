@@ -143,10 +143,12 @@ struct KernelTable {
                       int lane);
   // Numbers [rows][rank] * scale as a group of a RankMatrix; false for what it cannot hold.
   bool (*pack_rank_rows)(const Numbers& numbers, int rows, int rank, float scale, uint8_t* group);
-  // BLAKE3's values of `count` texts of `blocks` times 64 bytes, `stride` bytes apart: out[text][8]. Of
-  // chunks, whose numbers count from 0, or of pairs of values. out may begin where the texts do.
-  void (*digest_texts)(const uint8_t* text, size_t stride, size_t count, int blocks, bool are_parents,
+  // BLAKE3's values of `count` texts of `blocks` times 64 bytes, one after another: out[text][8]. Of chunks,
+  // the first of which has this number, or of pairs of values. out may begin where the texts do.
+  void (*digest_texts)(const uint8_t* text, size_t count, int blocks, uint64_t number, bool are_parents,
                        uint32_t* out);
+  // The same of 16 chunks for every 16 KiB, from number 0 on, each of which has every 16th word of them.
+  void (*digest_dealt)(const uint8_t* text, size_t groups, uint32_t* out);
 };
 
 // Bytes that an unpacked group of this many columns takes.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attacks.adapters import files as f
-from blake3 import blake3
+from tests.dealt import dealt_blake3
 
 from realm.errors import AdapterFormatError
 from realm.lora import Adapter, load_adapter
@@ -81,6 +81,6 @@ def test_what_the_digest_is_made_of(tmp_path: Path, block_type: int) -> None:
         product = {0: "attn_q", 6: "ffn_down"}[int(target.projection)]
         whole.update(f"blk.{target.layer}.{product}.weight".encode() + b"\0")
         stored = factor.a.astype(dtype).tobytes() + factor.b.astype(dtype).tobytes()
-        digests += blake3(stored).digest()
+        digests += dealt_blake3(stored)  # attention's half of a layer, then the other's
     whole.update(digests)
     assert adapter.digest == whole.digest()

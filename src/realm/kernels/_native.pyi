@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy
 from numpy.typing import NDArray
 
-def blake3(
+def dealt_blake3(
     instruction_set: str,
     data: Annotated[
         NDArray[numpy.uint8], dict(shape=(None,), order="C", device="cpu", writable=False)

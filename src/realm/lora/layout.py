@@ -31,19 +31,9 @@ _FLOAT32 = STORED_TYPES.index("F32")
 _PAIR_HEADER = struct.Struct("<QQQBBd")
 _DIGEST_TAG = b"realm adapter 2"
 
-_INPUTS = {
-    Projection.QUERY: 0,
-    Projection.KEY: 0,
-    Projection.VALUE: 0,
-    Projection.OUTPUT: 1,
-    Projection.GATE: 2,
-    Projection.UP: 2,
-    Projection.DOWN: 3,
-    Projection.EMBEDDING: 4,
-    Projection.HEAD: 5,
-}
-"""Products of one number have the same input: their factors are read, hashed and packed together.
-"""
+_HALVES = (Projection.QUERY, Projection.GATE, Projection.EMBEDDING, Projection.HEAD)
+"""The first products of a layer's halves, attention and feed-forward; embedding and head stand for
+themselves. The factors of a half are read, hashed and packed together."""
 
 
 class ComputedMatrix(NamedTuple):
@@ -68,8 +58,8 @@ class PlacedPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """stored: where each matrix stands, in parts of one input. table: int64 [matrices, 8], what it
-    was made of: position, type, rows, columns, heads (above 0, the rows of each are put in the
+    """stored: where each matrix stands, in parts: halves of layers. table: int64 [matrices, 8],
+    what it was made of: position, type, rows, columns, heads (above 0, the rows of each are put in the
     order (0, half, 1, half + 1, ...)), whether it is turned, whether it is given, and its place
     among all numbers. names: of their tensors. computed: what must be given.
     targets: int64 [count, 8]: part, layer, projection, rank, inputs, outputs, places of A and B;
@@ -108,7 +98,8 @@ def lay_out(
     for targets, pair in in_turns(sorted_pairs):
         (rank, inputs), outputs = pair.a_shape, pair.b_shape[0]
         first = targets[0][0]
-        plan.begin_part((first.layer, _INPUTS[first.projection]))
+        half = max(each for each in _HALVES if each <= first.projection)
+        plan.begin_part((first.layer, half))
         placed.append(PlacedPair(plan.end, rank, inputs, outputs, pair.scale, tuple(targets)))
         for target, rows in targets:
             plan.aim(placed[-1], target, rows)

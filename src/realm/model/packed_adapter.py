@@ -103,7 +103,9 @@ def pack_adapter_file(
     )
     if packed is None:
         file.read()  # raises for what is wrong in the file, and names it
-        raise NativeError("a factor holds numbers too large for the precision, or changed meanwhile")
+        raise NativeError(
+            "a factor holds numbers too large for the precision, or changed meanwhile"
+        )
     return PackedAdapter(packed, layout.digest(digests), model, precision)
 
 
