@@ -174,6 +174,7 @@ def load_beside_decoding(arguments: argparse.Namespace, path: Path, folder: Path
     return {
         "load_seconds": spread(later),
         "steps": delays(later),
+        "most_lent_of_a_step_seconds": runtime._storage.side_work.most_lent_seconds,
         "load_seconds_into_new_memory": spread(first),
         "steps_beside_loads_into_new_memory": delays(first),
     }

@@ -49,10 +49,15 @@ class SideWork {
   // do.
   bool prepare_memory(size_t bytes) const;
 
+  // The most that a step has lent since this was last asked.
+  std::chrono::steady_clock::duration take_most_lent() { return most_lent_.exchange({}); }
+
   // Told by the team that computes steps: how many threads it has, and each begin and end.
   void set_team(int threads);
   void step_begins() { is_stepping_.store(true, std::memory_order_relaxed); }
-  void step_ends(std::chrono::steady_clock::time_point now) {
+  // lent: how long the thread that did most worked on jobs in this step.
+  void step_ends(std::chrono::steady_clock::time_point now, std::chrono::steady_clock::duration lent) {
+    if (lent > most_lent_.load(std::memory_order_relaxed)) most_lent_.store(lent, std::memory_order_relaxed);
     last_end_.store(now.time_since_epoch(), std::memory_order_relaxed);
     is_stepping_.store(false, std::memory_order_relaxed);
   }
@@ -65,7 +70,7 @@ class SideWork {
   std::deque<std::shared_ptr<SideJob>> jobs_;
   std::atomic<int> waiting_{0};
   std::atomic<bool> is_stepping_{false}, has_spare_core_{true};
-  std::atomic<std::chrono::steady_clock::duration> last_end_{};
+  std::atomic<std::chrono::steady_clock::duration> last_end_{}, most_lent_{};
 };
 
 }  // namespace realm

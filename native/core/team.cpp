@@ -94,7 +94,11 @@ void Team::run(const std::function<void(int)>& work, int range_count) {
   start_.wait({});
   work(0);
   end_.wait(kPhasePatience);
-  if (side_work_) side_work_->step_ends(std::chrono::steady_clock::now());
+  if (side_work_) {
+    auto most = lent_.front().time;
+    for (const Lent& lent : lent_) most = std::max(most, lent.time);
+    side_work_->step_ends(std::chrono::steady_clock::now(), most);
+  }
 }
 
 void Team::do_side_work(int thread) {

@@ -85,7 +85,7 @@ class Team {
   // Between two steps of many sequences lies most of a millisecond; waking a sleeper takes a tenth of one.
   static constexpr std::chrono::microseconds kPhasePatience{80}, kIdlePatience{1500};
   // What side work may take of each thread in a run: so much, or this share of the run's time till then.
-  static constexpr std::chrono::nanoseconds kLentTime{850'000};
+  static constexpr std::chrono::nanoseconds kLentTime{800'000};
   static constexpr int kLentShare = 16;
   void do_side_work(int thread);
   int share_of(int total) const { return total / size_ * 3 / 4; }

@@ -59,8 +59,8 @@ class PlacedPair(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """stored: where each matrix stands, in parts: halves of layers. table: int64 [matrices, 8],
-    what it was made of: position, type, rows, columns, heads (above 0, the rows of each are put in the
-    order (0, half, 1, half + 1, ...)), whether it is turned, whether it is given, and its place
+    what it was made of: position, type, rows, columns, heads (above 0, the rows of each are put in
+    the order (0, half, 1, half + 1, ...)), whether it is turned, whether it is given, and its place
     among all numbers. names: of their tensors. computed: what must be given.
     targets: int64 [count, 8]: part, layer, projection, rank, inputs, outputs, places of A and B;
     scales: float32 [count].
@@ -77,7 +77,7 @@ class Layout:
     meaning: bytes
 
     def digest(self, digests: bytes) -> bytes:
-        """The adapter's. digests: BLAKE3 of every part's numbers as they are stored, in order."""
+        """The adapter's. digests: of every part's numbers, as `StoredFactors.read` gives them."""
         return hashlib.sha256(_DIGEST_TAG + self.meaning + digests).digest()
 
 
