@@ -85,10 +85,11 @@ class StepClock:
 
 
 class Round(NamedTuple):
-    """Loads, and the native calls meanwhile."""
+    """Loads, and the native calls meanwhile. lent: the most that one step did for them."""
 
     loads: list[tuple[float, float]]
     gaps: list[Gap]
+    lent: float
 
     def delays(self) -> tuple[list[float], list[float]]:
         """By how many seconds each step of a call took longer than those of the calls around it:
@@ -167,14 +168,15 @@ def load_beside_decoding(arguments: argparse.Namespace, path: Path, folder: Path
                 time.sleep(START_SECONDS)
                 clock.ends.clear()
                 loads = load_each(runtime, [files.pop() for _ in range(count)])
-                rounds.append(Round(loads, clock.gaps()))
+                lent = runtime._storage.side_work.take_most_lent_seconds()
+                rounds.append(Round(loads, clock.gaps(), lent))
                 for session in sessions:
                     session.result()
     first, later = rounds[:1], rounds[1:]
     return {
         "load_seconds": spread(later),
         "steps": delays(later),
-        "most_lent_of_a_step_seconds": runtime._storage.side_work.most_lent_seconds,
+        "most_lent_by_a_step_seconds": max(each.lent for each in later),
         "load_seconds_into_new_memory": spread(first),
         "steps_beside_loads_into_new_memory": delays(first),
     }

@@ -250,9 +250,8 @@ nb::ndarray<nb::numpy, float, nb::ndim<2>> logits(const Transformer& model, int 
 void bind_transformer(nb::module_& module) {
   nb::class_<SideWork>(module, "SideWork")
       .def(nb::init<>())
-      .def_prop_ro(
-          "most_lent_seconds",
-          [](const SideWork& self) { return std::chrono::duration<double>(self.most_lent()).count(); })
+      .def("take_most_lent_seconds",
+           [](SideWork& self) { return std::chrono::duration<double>(self.take_most_lent()).count(); })
       .def("prepare_memory", &SideWork::prepare_memory, "byte_count"_a,
            nb::call_guard<nb::gil_scoped_release>());
   nb::class_<Team>(module, "Team")
