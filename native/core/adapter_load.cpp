@@ -15,22 +15,20 @@ AdapterLoad::AdapterLoad(const StoredFactors& stored, const std::vector<std::vec
       adapter_(adapter),
       digests_(sites.size()) {}
 
-void AdapterLoad::work(size_t piece) {
-  if (has_failed_) return;
+bool AdapterLoad::work(size_t piece, bool may_wait) {
+  if (has_failed_) return true;
   try {
     std::unique_ptr<FactorReader> reader = take_reader();
-    if (!load(piece, *reader)) has_failed_ = true;
+    const uint8_t* numbers;
+    const ReadFault fault = reader->read(piece, may_wait, &numbers, &digests_[piece]).fault;
+    bool is_right = fault == ReadFault::kNone;
+    for (size_t i = 0; i < sites_[piece].size() && is_right; i++) is_right = pack(sites_[piece][i], numbers);
     give_back(std::move(reader));
+    if (fault == ReadFault::kWait) return false;
+    if (!is_right) has_failed_ = true;
   } catch (const std::bad_alloc&) {
     has_failed_ = true;
   }
-}
-
-bool AdapterLoad::load(size_t piece, FactorReader& reader) {
-  const uint8_t* numbers;
-  if (reader.read(piece, &numbers, &digests_[piece]).fault != ReadFault::kNone) return false;
-  for (const StoredSite& site : sites_[piece])
-    if (!pack(site, numbers)) return false;
   return true;
 }
 

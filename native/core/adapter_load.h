@@ -37,8 +37,7 @@ class AdapterLoad : public SideJob {
   const std::vector<Digest>& digests() const { return digests_; }
 
  private:
-  void work(size_t piece) override;
-  bool load(size_t piece, FactorReader& reader);
+  bool work(size_t piece, bool may_wait) override;
   bool pack(const StoredSite& site, const uint8_t* numbers) const;
   // A reader for this thread, which gives it back.
   std::unique_ptr<FactorReader> take_reader();

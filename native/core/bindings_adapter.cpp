@@ -198,7 +198,7 @@ std::tuple<Outcome, nb::bytes> read_all(const StoredFactors& stored, int descrip
     FactorReader reader(stored, descriptor, numbers, kernels);
     for (size_t i = 0; i < digests.size() && outcome.fault == ReadFault::kNone; i++) {
       const uint8_t* from;
-      outcome = reader.read(i, &from, &digests[i]);
+      outcome = reader.read(i, true, &from, &digests[i]);
       const StoredFactors::Part& part = stored.parts[i];
       for (size_t m = part.first_matrix; m < part.end_matrix && outcome.fault == ReadFault::kNone; m++) {
         const StoredMatrix& matrix = stored.matrices[m];

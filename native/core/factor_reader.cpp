@@ -1,5 +1,6 @@
 #include "factor_reader.h"
 
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,10 +36,19 @@ uint8_t* FactorReader::Room::reserve(size_t bytes) {
   return data.get();
 }
 
+ssize_t FactorReader::read_once(int64_t position, uint8_t* to, size_t bytes) const {
+#ifdef RWF_NOWAIT
+  iovec place{to, bytes};
+  if (!may_wait_) return preadv2(descriptor_, &place, 1, position, RWF_NOWAIT);
+#endif
+  return pread(descriptor_, to, bytes, position);
+}
+
 ReadFault FactorReader::read_file(int64_t position, uint8_t* to, size_t bytes, int64_t* at) const {
   while (bytes > 0) {
-    const ssize_t count = pread(descriptor_, to, bytes, position);
+    const ssize_t count = read_once(position, to, bytes);
     if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && !may_wait_) return ReadFault::kWait;  // or it fails: so it will again
     if (count <= 0) {
       *at = count < 0 ? errno : position;
       return count < 0 ? ReadFault::kSystem : ReadFault::kEnd;
@@ -66,7 +76,8 @@ ReadFault FactorReader::fill(const StoredMatrix& matrix, uint8_t* to, int64_t* a
   return ReadFault::kNone;
 }
 
-ReadOutcome FactorReader::read(size_t part, const uint8_t** numbers, Digest* digest) {
+ReadOutcome FactorReader::read(size_t part, bool may_wait, const uint8_t** numbers, Digest* digest) {
+  may_wait_ = may_wait;
   const StoredFactors::Part& range = stored_.parts[part];
   const StoredMatrix* const matrices = stored_.matrices.data();
   size_t bytes = 0;

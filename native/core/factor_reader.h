@@ -2,6 +2,8 @@
 // file may end early, a number may be none.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -47,6 +49,7 @@ enum class ReadFault : int {
   kEnd = 1,      // the file ends at byte `at`
   kSystem = 2,   // the operating system's error number is `at`
   kEndless = 3,  // a number of the matrix is not finite: found by who turns them into floats
+  kWait = 4,     // it would have to wait for the disk
 };
 
 struct ReadOutcome {
@@ -60,9 +63,9 @@ class FactorReader {
   FactorReader(const StoredFactors& stored, int descriptor, const float* given, const KernelTable& kernels)
       : stored_(stored), descriptor_(descriptor), given_(given), kernels_(kernels) {}
 
-  // The part's numbers as they are stored, in the adapter's order, one matrix after another: there until the
-  // next call. digest: of them.
-  ReadOutcome read(size_t part, const uint8_t** numbers, Digest* digest);
+  // may_wait: else what is not in the system's cache is a fault. The part's numbers as they are stored, in
+  // the adapter's order, one matrix after another: there until the next call. digest: of them.
+  ReadOutcome read(size_t part, bool may_wait, const uint8_t** numbers, Digest* digest);
 
  private:
   // Memory that is not initialised.
@@ -73,11 +76,13 @@ class FactorReader {
   };
   ReadFault fill(const StoredMatrix& matrix, uint8_t* to, int64_t* at);
   ReadFault read_file(int64_t position, uint8_t* to, size_t bytes, int64_t* at) const;
+  ssize_t read_once(int64_t position, uint8_t* to, size_t bytes) const;
 
   const StoredFactors& stored_;
   const int descriptor_;
   const float* given_;
   const KernelTable& kernels_;
+  bool may_wait_ = true;
   Room stored_bytes_, in_file_order_;
 };
 

@@ -15,20 +15,43 @@ constexpr std::chrono::microseconds kLook{4000};
 
 }  // namespace
 
-bool SideJob::work_once() {
+bool SideJob::begin_next(bool may_wait) {
   const size_t piece = next_.fetch_add(1, std::memory_order_relaxed);
   if (piece >= pieces_) return false;
-  work(piece);
-  if (ended_.fetch_add(1, std::memory_order_acq_rel) + 1 == pieces_) {
+  if (work(piece, may_wait)) {
+    finish();
+  } else {
     const std::lock_guard<std::mutex> lock(mutex_);
+    left_.push_back(piece);
     changed_.notify_all();
   }
   return true;
 }
 
+void SideJob::finish() {
+  if (ended_.fetch_add(1, std::memory_order_acq_rel) + 1 < pieces_) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  changed_.notify_all();
+}
+
+bool SideJob::work_on_left() {
+  size_t piece;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (left_.empty()) return false;
+    piece = left_.back();
+    left_.pop_back();
+  }
+  work(piece, true);
+  finish();
+  return true;
+}
+
+bool SideJob::work_or_wait() { return work_on_left() || begin_next(true); }
+
 void SideJob::wait(std::chrono::microseconds most) {
   std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait_for(lock, most, [this] { return has_ended(); });
+  changed_.wait_for(lock, most, [this] { return has_ended() || !left_.empty(); });
 }
 
 void SideWork::set_team(int threads) {
@@ -46,8 +69,10 @@ void SideWork::run(const std::shared_ptr<SideJob>& job) {
     jobs_.push_back(job);
     waiting_.fetch_add(1, std::memory_order_relaxed);
   }
-  while (!job->has_ended())
-    if (!(has_spare_core_ || is_idle()) || !job->work_once()) job->wait(kLook);
+  while (!job->has_ended()) {
+    const bool is_free = has_spare_core_ || is_idle();
+    if (!(is_free ? job->work_or_wait() : job->work_on_left())) job->wait(kLook);
+  }
   remove(job);
 }
 

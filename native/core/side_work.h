@@ -9,6 +9,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 namespace realm {
 
@@ -20,25 +21,35 @@ class SideJob {
   SideJob(const SideJob&) = delete;
   SideJob& operator=(const SideJob&) = delete;
 
-  // Does the next piece; false when all have begun.
-  bool work_once();
+  // Does the next piece, unless it would have to wait for a disk; false when all have begun.
+  bool work_once() { return begin_next(false); }
+  // Does the next piece, or one that was left because it would have had to wait; false when there is none.
+  bool work_or_wait();
   bool has_ended() const { return ended_.load(std::memory_order_acquire) == pieces_; }
-  // Until every piece has ended, or for so long.
+  // Until every piece has ended, one is left, or for so long.
   void wait(std::chrono::microseconds most);
+  // Does a piece that was left; false when there is none.
+  bool work_on_left();
 
  protected:
-  virtual void work(size_t piece) = 0;  // must not throw
+  // false: it would have to wait, and may not; nothing was done. Must not throw.
+  virtual bool work(size_t piece, bool may_wait) = 0;
 
  private:
+  bool begin_next(bool may_wait);
+  void finish();
+
   const size_t pieces_;
   std::atomic<size_t> next_{0}, ended_{0};
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::vector<size_t> left_;
 };
 
 class SideWork {
  public:
-  // All pieces of the job: on this thread where steps leave a core free, else on those that call work_once.
+  // All pieces of the job: on this thread where steps leave a core free, else on those that call work_once,
+  // but for what has to wait for a disk.
   void run(const std::shared_ptr<SideJob>& job);
 
   bool is_waiting() const { return waiting_.load(std::memory_order_relaxed) > 0; }

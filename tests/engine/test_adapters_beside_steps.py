@@ -92,6 +92,24 @@ def test_loads_beside_steps(load_tiny: Loader, isa: str, tmp_path: Path) -> None
         assert logits(model, found) == logits(model, expected)
 
 
+def test_what_only_the_disk_has(load_tiny: Loader, tmp_path: Path) -> None:
+    """Steps do not wait for it: the loads' own threads read it."""
+    model = load_tiny("scalar")
+    path = write_random_adapter(tmp_path / "a.gguf", model.adapter_base, 64, seed=1)
+    expected = logits(model, pack(model, path, SideWork()))
+    packed: list[PackedAdapter] = []
+
+    def load(side_work: SideWork) -> None:
+        for _ in range(5):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            packed.append(pack(model, path, side_work))
+
+    while_stepping(model, load)
+    assert {logits(model, each) for each in packed} == {expected}
+
+
 def test_memory_that_another_adapter_had(load_tiny: Loader, isa: str, tmp_path: Path) -> None:
     """Nothing of it is left where ranks do not fill their vectors."""
     model = load_tiny(isa)
