@@ -6,7 +6,6 @@ what it was when it was loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from attacks.adapters import files
 from attacks.gguf import files as gguf_files
-from realm.lora import Adapter, AdapterBase, LoRAManager
+from realm.lora import AdapterBase, AdapterFile, LoRAManager
 
 HOSTILE = "hostile"
 NEIGHBOUR = "honest-1"
@@ -31,6 +30,7 @@ class _Shapes:
     """What nobody can compute with."""
 
     byte_size: int
+    digest: bytes
 
 
 class GroundAdapters:
@@ -69,13 +69,17 @@ class GroundAdapters:
         self._names.append((name, tenant))
 
     def _load_what_does_not_fit(self, folder: Path) -> None:
-        pack: Callable[[Adapter], _Shapes] = lambda adapter: _Shapes(adapter.byte_size)  # noqa: E731
-        self._lora.add_base(_BASE_OF_SHAPES, files.base(), pack)
+        self._lora.add_base(_BASE_OF_SHAPES, files.base(), _shapes_of)
         for name in (ELSEWHERE, CHANGED):
             path = folder / f"{name}.gguf"
             path.write_bytes(files.gguf_adapter())
             self._load(name, HOSTILE, path)
         (folder / f"{CHANGED}.gguf").write_bytes(files.gguf_adapter() + bytes(32))
+
+
+def _shapes_of(file: AdapterFile) -> _Shapes:
+    adapter = file.read()
+    return _Shapes(adapter.byte_size, adapter.digest)
 
 
 def _random_adapter(base: AdapterBase, seed: int) -> bytes:

@@ -1,5 +1,6 @@
 """Points, limits and delays of the adapters' benchmarks, and the picture of their curves."""
 
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -63,13 +64,18 @@ def test_the_contest_compares_within_rounds():
 
 
 def test_delays_are_of_steps_that_meet_a_load():
-    gaps = [(0.0, 1.0), (1.0, 2.0), (2.0, 4.5), (4.5, 5.5), (5.5, 7.5)]
-    found = tenants_loading.delays(gaps, [(1.9, 2.1)])
-    assert found["steps_beside_a_load"] == 2
+    ends = [0.0, 1.0, 2.0, 4.0, 7.0, 8.0, 10.0]  # calls of one step, but for the third: two
+    steps = [1, 1, 2, 1, 1, 1]
+    gaps = [
+        tenants_loading.Gap(begin, end, count)
+        for (begin, end), count in zip(pairwise(ends), steps, strict=True)
+    ]
+    found = tenants_loading.delays([tenants_loading.Round([(3.9, 4.1)], gaps, lent=0.1)])
     assert found["median_step_seconds"] == 1.0
-    assert found["longest_step_beside_a_load_seconds"] == 2.5
-    assert found["largest_delay_seconds"] == 1.5
-    assert found["longest_step_alone_seconds"] == 2.0
+    assert (found["calls_beside_a_load"], found["calls_alone"]) == (2, 4)
+    assert found["largest_delay_beside_a_load_seconds"] == 2.0  # the call from 4 to 7
+    assert found["median_delay_beside_a_load_seconds"] == 1.0
+    assert found["largest_delay_alone_seconds"] == 1.0
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100)])
