@@ -207,15 +207,17 @@ def spread(rounds: Sequence[Round]) -> dict[str, float]:
 def more_than_fit(arguments: argparse.Namespace, path: Path, folder: Path) -> dict[str, Any]:
     """Requests at random times, each with one of the registered adapters."""
     base = read_adapter_base(path)
-    budget = arguments.resident * packed_bytes(base, arguments.rank)
     draw = random.Random(1)
     waits: list[float] = []
     failures: list[str] = []
-    with RuntimeManager(EngineConfig(threads=arguments.threads, adapter_bytes=budget)) as runtime:
+    with RuntimeManager(EngineConfig(threads=arguments.threads)) as runtime:
         for number in range(arguments.registered):
             file = write_random_adapter(folder / f"r{number}.gguf", base, arguments.rank, number)
             runtime.lora.load(f"r{number}", file)  # with no base yet it is only looked for
         tenants, workload = tenants_of(runtime, path, arguments.tenants)
+        tenants[0].generate(token_ids=workload.prompt(0), max_tokens=1, adapters="r0")
+        budget = arguments.resident * runtime.lora.resident_bytes
+        runtime.lora.resize(budget)
         watch_waits(runtime, waits)
 
         def ask(number: int) -> float:

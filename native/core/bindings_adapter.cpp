@@ -194,19 +194,9 @@ std::tuple<Outcome, nb::bytes> read_all(const StoredFactors& stored, int descrip
   ReadOutcome outcome{ReadFault::kNone, 0, 0};
   {
     nb::gil_scoped_release release;
-    const KernelTable& kernels = *kernels_for("");
-    FactorReader reader(stored, descriptor, numbers, kernels);
-    for (size_t i = 0; i < digests.size() && outcome.fault == ReadFault::kNone; i++) {
-      const uint8_t* from;
-      outcome = reader.read(i, true, &from, &digests[i]);
-      const StoredFactors::Part& part = stored.parts[i];
-      for (size_t m = part.first_matrix; m < part.end_matrix && outcome.fault == ReadFault::kNone; m++) {
-        const StoredMatrix& matrix = stored.matrices[m];
-        if (!kernels.read_numbers({matrix.form, from}, matrix.count(), out.data() + matrix.place))
-          outcome = {ReadFault::kEndless, static_cast<int64_t>(m), 0};
-        from += matrix.bytes();
-      }
-    }
+    FactorReader reader(stored, descriptor, numbers, *kernels_for(""));
+    for (size_t i = 0; i < digests.size() && outcome.fault == ReadFault::kNone; i++)
+      outcome = reader.read_floats(i, out.data() + stored.parts[i].begin, &digests[i]);
   }
   return {outcome_of(outcome), joined(digests)};
 }

@@ -10,19 +10,20 @@
 namespace realm {
 namespace {
 
-// A matrix whose elements are T, from the file's order to the adapter's.
-template <class T>
-void place(const StoredMatrix& matrix, const T* from, T* to) {
+// From the file's order to the adapter's.
+void place(const StoredMatrix& matrix, const uint8_t* from, uint8_t* to) {
   if (matrix.turned) {
+    const size_t width = matrix.width();
     for (int64_t r = 0; r < matrix.rows; r++)
-      for (int64_t c = 0; c < matrix.columns; c++) to[c * matrix.rows + r] = *from++;
+      for (int64_t c = 0; c < matrix.columns; c++, from += width)
+        std::memcpy(to + static_cast<size_t>(c * matrix.rows + r) * width, from, width);
     return;
   }
-  const int64_t size = matrix.rows / matrix.heads, half = size / 2;
-  for (int64_t r = 0; r < matrix.rows; r++, from += matrix.columns) {
+  const int64_t size = matrix.rows / matrix.heads, half = size / 2, row_bytes = matrix.row_bytes();
+  for (int64_t r = 0; r < matrix.rows; r++, from += row_bytes) {
     const int64_t within = r % size;
-    std::copy_n(from, matrix.columns,
-                to + (r - within + 2 * (within % half) + within / half) * matrix.columns);
+    std::memcpy(to + (r - within + 2 * (within % half) + within / half) * row_bytes, from,
+                static_cast<size_t>(row_bytes));
   }
 }
 
@@ -69,10 +70,7 @@ ReadFault FactorReader::fill(const StoredMatrix& matrix, uint8_t* to, int64_t* a
   uint8_t* from = in_file_order_.reserve(matrix.bytes());
   const ReadFault fault = read_file(matrix.position, from, matrix.bytes(), at);
   if (fault != ReadFault::kNone) return fault;
-  if (matrix.width() == 4)
-    place(matrix, reinterpret_cast<const uint32_t*>(from), reinterpret_cast<uint32_t*>(to));
-  else
-    place(matrix, reinterpret_cast<const uint16_t*>(from), reinterpret_cast<uint16_t*>(to));
+  place(matrix, from, to);
   return ReadFault::kNone;
 }
 
@@ -91,6 +89,20 @@ ReadOutcome FactorReader::read(size_t part, bool may_wait, const uint8_t** numbe
   }
   *digest = dealt_blake3(kernels_, *numbers, bytes);
   return {ReadFault::kNone, 0, 0};
+}
+
+ReadOutcome FactorReader::read_floats(size_t part, float* out, Digest* digest) {
+  const uint8_t* numbers;
+  const ReadOutcome outcome = read(part, true, &numbers, digest);
+  if (outcome.fault != ReadFault::kNone) return outcome;
+  for (size_t i = stored_.parts[part].first_matrix; i < stored_.parts[part].end_matrix; i++) {
+    const StoredMatrix& matrix = stored_.matrices[i];
+    if (!kernels_.read_numbers({matrix.form, numbers}, matrix.count(), out))
+      return {ReadFault::kEndless, static_cast<int64_t>(i), 0};
+    numbers += matrix.bytes();
+    out += matrix.count();
+  }
+  return outcome;
 }
 
 }  // namespace realm

@@ -1,5 +1,5 @@
-// Reads the factors of an adapter out of its file as floats, and hashes them on the way. It trusts no byte: a
-// file may end early, a number may be none.
+// Reads the factors of an adapter out of its file and hashes them. It trusts no byte: a file may end early, a
+// number may be none.
 #pragma once
 
 #include <sys/types.h>
@@ -48,7 +48,7 @@ enum class ReadFault : int {
   kNone = 0,
   kEnd = 1,      // the file ends at byte `at`
   kSystem = 2,   // the operating system's error number is `at`
-  kEndless = 3,  // a number of the matrix is not finite: found by who turns them into floats
+  kEndless = 3,  // a number of the matrix is not finite: told by read_floats alone
   kWait = 4,     // it would have to wait for the disk
 };
 
@@ -66,6 +66,8 @@ class FactorReader {
   // may_wait: else what is not in the system's cache is a fault. The part's numbers as they are stored, in
   // the adapter's order, one matrix after another: there until the next call. digest: of them.
   ReadOutcome read(size_t part, bool may_wait, const uint8_t** numbers, Digest* digest);
+  // The same as floats, from `out` on.
+  ReadOutcome read_floats(size_t part, float* out, Digest* digest);
 
  private:
   // Memory that is not initialised.

@@ -123,22 +123,22 @@ class _Plan:
         self._table: list[tuple[int, ...]] = []
         self._names: list[str] = []
         self._computed: list[ComputedMatrix] = []
-        self._parts: list[object] = []
-        self._ends: list[int] = []
+        self._part: object = None
+        self._ends: list[int] = []  # of every part, in the table
         self._targets: list[tuple[int, ...]] = []
         self._scales: list[float] = []
 
     def begin_part(self, key: object) -> None:
         """What is added from now on belongs to this part."""
-        if not self._parts or self._parts[-1] != key:
-            self._finish_part()
-            self._parts.append(key)
+        if key != self._part:
+            self._part = key
+            self._ends.append(len(self._table))
 
     def aim(self, pair: PlacedPair, target: Target, rows: slice) -> None:
         """The pair, which is added next, changes this product by these rows of its B."""
         outputs = rows.stop - rows.start
         b = pair.begin + pair.rank * (pair.inputs + rows.start)
-        place = (len(self._parts) - 1, target.layer or 0, int(target.projection))
+        place = (len(self._ends) - 1, target.layer or 0, int(target.projection))
         self._targets.append((*place, pair.rank, pair.inputs, outputs, pair.begin, b))
         self._scales.append(pair.scale)
 
@@ -165,7 +165,6 @@ class _Plan:
 
     def layout(self, pairs: tuple[PlacedPair, ...], meaning: bytes) -> Layout:
         """Of all that was added."""
-        self._finish_part()
         table = np.array(self._table, np.int64)
         return Layout(
             stored=StoredFactors(table, np.array(self._ends, np.int64)),
@@ -182,10 +181,7 @@ class _Plan:
     def _append(self, name: str, *row: int) -> None:
         self._names.append(name)
         self._table.append(row)
-
-    def _finish_part(self) -> None:
-        if self._parts:
-            self._ends.append(len(self._table))
+        self._ends[-1] = len(self._table)
 
 
 def _rotated_heads(base: AdapterBase) -> dict[Projection, int]:

@@ -29,8 +29,8 @@ class ModelStorage:
 
     threads: team size for packing and evaluation; 0 takes every processor.
     isa: instruction set of the models' kernels; None takes REALM_ISA or the processor's best.
-    adapters: told of every model that `load` gives, as a base. side_work: what packs
-    these adapters beside the steps of an engine that is given it.
+    adapters: told of every model that `load` gives, as a base.
+    The attribute side_work packs these adapters, beside the steps of the engine that is given it.
     """
 
     def __init__(
