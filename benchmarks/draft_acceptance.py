@@ -24,18 +24,18 @@ from suffix_oracle import read_answers
 from realm.catalog import Catalog
 from realm.cli.workload_texts import WORKLOADS
 from realm.distill.acceptance import Acceptance, count_acceptance, foretold
-from realm.model import DraftModel, ModelStorage, match_draft
+from realm.model import DraftModel, ModelStorage, StoredModel, match_draft
 
 
-def measure(draft: DraftModel, answers: list[dict[str, Any]]) -> Acceptance:
+def measure(target: StoredModel, draft: DraftModel, answers: list[dict[str, Any]]) -> Acceptance:
     """Over all places of the answers of one workload."""
-    return count_acceptance(
-        foretold(
-            draft, np.array(answer["prompt"] + answer["output"], np.int32), len(answer["prompt"])
-        )
-        for answer in answers
-        if answer["output"]
-    )
+    found = []
+    for answer in answers:
+        if answer["output"]:
+            tokens, begin = answer["prompt"] + answer["output"], len(answer["prompt"])
+            features = target.features(tokens[:-1])[begin - 1 :]
+            found.append(foretold(draft, np.array(tokens, np.int32), begin, features))
+    return count_acceptance(found)
 
 
 def main() -> int:
@@ -44,11 +44,12 @@ def main() -> int:
     head = results.begin()
     path = Catalog().obtain(arguments.model)
     storage = ModelStorage(arguments.threads)
-    draft = match_draft(storage.load(path), storage.load(arguments.draft))
+    target = storage.load(path)
+    draft = match_draft(target, storage.load(arguments.draft))
     answers = read_answers(arguments, path)
     rows = {}
     for workload in arguments.workload:
-        found = measure(draft, [each for each in answers if each["workload"] == workload])
+        found = measure(target, draft, [each for each in answers if each["workload"] == workload])
         rows[workload] = found.as_dict()
         print(_line(workload, found))
     document = head | {

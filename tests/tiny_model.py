@@ -21,7 +21,11 @@ FEED_FORWARD = 160
 
 @dataclass(frozen=True)
 class TinyModel:
-    """What to write: an architecture, and the block type of each kind of matrix."""
+    """What to write: an architecture, and the block type of each kind of matrix.
+
+    looks_back: False makes the next token depend on the last one alone; the same fields then make
+    a realm-draft that is always right.
+    """
 
     architecture: str = "llama"
     block_type: str = "Q4_1"
@@ -31,6 +35,7 @@ class TinyModel:
     hidden: int = HIDDEN
     heads: int = HEADS
     feed_forward: int = FEED_FORWARD
+    looks_back: bool = True
 
     def write(self, path: Path) -> Path:
         """Write the file; the same weights for the same fields."""
@@ -65,6 +70,8 @@ class TinyModel:
             "token_embd.weight": (VOCABULARY, hidden),
             "output_norm.weight": (hidden,),
         }
+        if self.architecture == "realm-draft":
+            shapes["feature.weight"] = (hidden, hidden)
         for index in range(LAYERS):
             layer = f"blk.{index}."
             shapes |= {
@@ -93,6 +100,8 @@ class TinyModel:
             writer.add_tensor(name, rng.uniform(0.5, 1.5, shape).astype(np.float32))
             return
         values = (rng.standard_normal(shape) * shape[1] ** -0.5).astype(np.float32)
+        if not self.looks_back and ("attn_output" in name or name == "feature.weight"):
+            values[:] = 0.0
         wanted = self.head_block_type if name == "token_embd.weight" else self.block_type
         kind = gguf.GGMLQuantizationType[wanted]
         if wanted == "F32":

@@ -19,6 +19,7 @@ CacheForm cache_form(const std::string& precision) {
 
 NB_MODULE(_native, module) {
   module.doc() = "Native core: kernels, thread team, transformer step, sampler.";
+  realm::bind_team(module);
   realm::bind_transformer(module);
   realm::bind_adapter(module);
   realm::bind_kernels(module);

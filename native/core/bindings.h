@@ -25,6 +25,7 @@ inline void require(bool condition, const char* message) {
 // "float16" or "int8"; refuses any other.
 CacheForm cache_form(const std::string& precision);
 
+void bind_team(nanobind::module_& module);
 void bind_transformer(nanobind::module_& module);
 void bind_adapter(nanobind::module_& module);
 void bind_kernels(nanobind::module_& module);

@@ -1,4 +1,4 @@
-// Team, Transformer and CachePool for Python: shapes, indices and types are checked here, the GIL is
+// Transformer and CachePool for Python: shapes, indices and types are checked here, the GIL is
 // released, then the core is called.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -160,6 +160,26 @@ void check_following(const StepInput& input, const std::optional<Array<int32_t, 
   }
 }
 
+// times: how many steps follow; they fill further rows of `out`.
+void read_features(const Transformer& model, const std::optional<Rows>& features,
+                   std::optional<Array<float, nb::ndim<2>>>& out, int times, StepInput& input) {
+  require(features.has_value() == model.reads_features(),
+          "features come for a model that reads them, and for no other");
+  const size_t hidden = static_cast<size_t>(model.shape_.hidden);
+  if (features) {
+    require(input.tokens && input.layer_begin == 0 && input.adapters.empty(),
+            "features come with tokens, for the first layer, without adapters");
+    require(features->shape(0) == static_cast<size_t>(input.rows) && features->shape(1) == hidden,
+            "features have another shape than the rows");
+    input.features = features->data();
+  }
+  if (!out) return;
+  require(
+      out->shape(0) == input.logit_rows.size() * static_cast<size_t>(1 + times) && out->shape(1) == hidden,
+      "features_out has another shape than the rows that give logits");
+  input.features_out = out->data();
+}
+
 nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     Transformer& model, CachePool& pool, Team& team, std::optional<Int32s> tokens, std::optional<Rows> hidden,
     const Int32Rows& page_table, const Int32Rows& segments, int layer_begin, int layer_end,
@@ -172,7 +192,8 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     const std::vector<const Adapter*>& adapters,
     std::optional<Array<const int32_t, nb::ndim<2>>> adapter_runs, std::optional<Vector> adapter_weights,
     std::optional<Array<int32_t, nb::ndim<2>>> following_out, std::optional<Int32s> last_tokens,
-    float least_logprob, const Interrupt* interrupt) {
+    float least_logprob, const Interrupt* interrupt, std::optional<Rows> features,
+    std::optional<Array<float, nb::ndim<2>>> features_out) {
   StepInput input;
   const FollowingSteps following = read_following(following_out, last_tokens, least_logprob, interrupt);
   require(tokens.has_value() != hidden.has_value(), "a step takes tokens or hidden states");
@@ -218,6 +239,7 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
               logprob_tokens, noise_tokens},
              model.shape_.vocabulary, following.times, input);
   read_adapters({adapters, adapter_runs, adapter_weights}, model, input);
+  read_features(model, features, features_out, following.times, input);
   check_following(input, following_out, layer_end - layer_begin == layer_count);
   const size_t outputs = input.logit_rows.size();
   auto* sampled = new int32_t[outputs + 1];
@@ -248,26 +270,6 @@ nb::ndarray<nb::numpy, float, nb::ndim<2>> logits(const Transformer& model, int 
 }  // namespace
 
 void bind_transformer(nb::module_& module) {
-  nb::class_<SideWork>(module, "SideWork")
-      .def(nb::init<>())
-      .def("take_most_lent_seconds",
-           [](SideWork& self) { return std::chrono::duration<double>(self.take_most_lent()).count(); })
-      .def("prepare_memory", &SideWork::prepare_memory, "byte_count"_a,
-           nb::call_guard<nb::gil_scoped_release>());
-  nb::class_<Team>(module, "Team")
-      .def(
-          "__init__",
-          [](Team* self, int size, SideWork* side_work) {
-            require(size >= 1 && size <= 1024, "a team has 1 to 1024 threads");
-            new (self) Team(size, side_work);
-          },
-          "size"_a, "side_work"_a.none() = nb::none(), nb::keep_alive<1, 3>())
-      .def_prop_ro("size", &Team::size);
-  nb::class_<Interrupt>(module, "Interrupt")
-      .def(nb::init<>())
-      .def_prop_ro("is_set", &Interrupt::is_set)
-      .def("set", &Interrupt::set)
-      .def("clear", &Interrupt::clear);
   nb::class_<PackedMatrix>(module, "Matrix")
       .def_ro("rows", &PackedMatrix::rows)
       .def_ro("columns", &PackedMatrix::columns)
@@ -354,6 +356,11 @@ void bind_transformer(nb::module_& module) {
             self.head_ = matrix;
           },
           "matrix"_a, "final_norm"_a)
+      .def("set_feature",
+           [](Transformer& self, const PackedMatrix& matrix) {
+             check_matrix(matrix, self.shape_.hidden, self.shape_.hidden, "feature");
+             self.feature_ = matrix;
+           })
       .def("step", &step, "pool"_a, "team"_a, nb::kw_only(), "tokens"_a = nb::none(), "hidden"_a = nb::none(),
            "page_table"_a, "segments"_a, "layer_begin"_a, "layer_end"_a, "logit_rows"_a,
            "sampling_floats"_a = nb::none(), "sampling_integers"_a = nb::none(), "history"_a = nb::none(),
@@ -362,7 +369,7 @@ void bind_transformer(nb::module_& module) {
            "noise_tokens"_a = nb::none(), "adapters"_a = std::vector<const Adapter*>(),
            "adapter_runs"_a = nb::none(), "adapter_weights"_a = nb::none(), "following"_a = nb::none(),
            "last_tokens"_a = nb::none(), "least_logprob"_a = -std::numeric_limits<float>::infinity(),
-           "interrupt"_a.none() = nb::none())
+           "interrupt"_a.none() = nb::none(), "features"_a = nb::none(), "features_out"_a = nb::none())
       .def("logits", &logits, "begin"_a, "end"_a)
       .def_prop_ro(
           "final_norm",

@@ -52,6 +52,12 @@ void Step::work(int thread) {
   int range = 0;
   team_.for_range(range++, thread, input_.rows, [&](int begin, int end) { begin_rows(begin, end); });
   team_.barrier();
+  if (input_.features) {
+    project(model_.feature_, range, thread, activations(normed_, normed_quants_, hidden_, input_.rows), x_,
+            hidden_, true, place_of(0, AdapterInput::kAttentionInput), {});
+    team_.barrier();
+  }
+  range++;
   for (int layer = input_.layer_begin; layer < input_.layer_end; layer++, range += kRangesPerLayer)
     run_layer(model_.layers_[static_cast<size_t>(layer)], layer, range, thread);
   if (input_.hidden_out)
@@ -72,6 +78,11 @@ void Step::begin_rows(int begin, int end) const {
       add_embedding(r, to);
     } else {
       std::memcpy(to, input_.hidden + static_cast<size_t>(r) * hidden_, hidden_ * sizeof(float));
+    }
+    if (input_.features) {
+      float* features = row(normed_, r, hidden_);
+      std::memcpy(features, input_.features + static_cast<size_t>(r) * hidden_, hidden_ * sizeof(float));
+      quantize(features, 0, hidden_, hidden_, normed_quants_, r);
     }
     if (input_.layer_begin == input_.layer_end) continue;
     float* angle = row(angles_, r, angle_columns_);
@@ -244,6 +255,8 @@ void Step::run_head(int range, int thread) const {
       float* normed = row(output_normed_, o, hidden_);
       kernels_.rms_norm(row(x_, input_.logit_rows[static_cast<size_t>(o)], hidden_),
                         model_.final_norm_.data(), static_cast<int>(hidden_), shape_.epsilon, normed);
+      if (input_.features_out)
+        std::memcpy(row(input_.features_out, o, hidden_), normed, hidden_ * sizeof(float));
       quantize(normed, 0, hidden_, hidden_, output_quants_, o);
     }
   });

@@ -14,7 +14,7 @@ class Step {
 
   static constexpr int kRangesPerLayer = 14;
   static constexpr int kSlabRows = 64;  // a multiple of kTileRows
-  int range_count() const { return kRangesPerLayer * (input_.layer_end - input_.layer_begin) + 6; }
+  int range_count() const { return kRangesPerLayer * (input_.layer_end - input_.layer_begin) + 7; }
 
   // What one thread of the team does, from the first phase to the last.
   void work(int thread);

@@ -53,6 +53,9 @@ struct StepInput {
   const int32_t* tokens = nullptr;  // [rows]; nullptr: the rows come in `hidden`
   const float* hidden = nullptr;    // [rows][hidden]
   float* hidden_out = nullptr;      // [rows][hidden] after the last layer; may be nullptr
+  // What the head of another model multiplied just before each of the tokens; for a model that reads that.
+  const float* features = nullptr;  // [rows][hidden]
+  float* features_out = nullptr;    // [logit_rows][hidden], what the head multiplies; may be nullptr
   const int32_t* page_table = nullptr;
   int table_columns = 0;
   std::vector<Segment> segments;
@@ -73,6 +76,7 @@ class Transformer {
   std::vector<LayerWeights> layers_;
   std::vector<Rope> ropes_;
   PackedMatrix embedding_, head_;
+  PackedMatrix feature_;  // of a model that reads features: their product joins the token's embedding
   std::vector<float> final_norm_;
   bool has_bytes_ = false, has_wide_ = false;  // which integer activations its matrices are multiplied with
 
@@ -84,6 +88,9 @@ class Transformer {
     return {static_cast<int>(layers_.size()),  shape_.hidden, shape_.heads * shape_.head_dim,
             shape_.kv_heads * shape_.head_dim, shape_.ffn,    shape_.vocabulary};
   }
+  bool reads_features() const { return feature_.rows > 0; }
+  // What the head multiplied in the last step, [row of logit_rows][hidden].
+  const float* features() const { return output_normed_.data(); }
   // Logits of the last step, [row of logit_rows][logit_stride].
   const float* logits() const { return logits_.data(); }
   int logit_stride() const { return head_.groups * kGroupRows; }

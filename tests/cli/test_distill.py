@@ -66,7 +66,7 @@ def test_target_of_another_architecture_gets_a_draft_too(realm, tmp_path):
     assert realm("distill", "--model", target, *_SMALL, *words, "--output", draft).code == 0
     storage = ModelStorage(1)
     found = match_draft(storage.load(target), storage.load(draft))
-    assert found.stored.hyperparameters.architecture == "llama"
+    assert found.stored.hyperparameters.architecture == "realm-draft"
     assert found.stored.hyperparameters.layer_count == 2
 
 
@@ -78,6 +78,7 @@ def test_target_of_another_architecture_gets_a_draft_too(realm, tmp_path):
         (("--learning-rate", -1), "learning rate"),
         (("--temperature", "inf"), "temperature"),
         (("--greedy-share", 1.5), "greedy_share"),
+        (("--own-share", -0.5), "own_share"),
         (("--from-layers", 3), "layers"),
         (("--vocabulary", 2), "do not hold"),
         (("--answer-tokens", 16, "--tokens", 1, "--at-once", 1), "one answer"),

@@ -22,6 +22,7 @@ def texts():
                 prompt,
                 generator.integers(0, _VOCABULARY, (output, 2)).astype(np.int32),
                 generator.standard_normal((output, 2)).astype(np.float16),
+                generator.standard_normal((output, 6)).astype(np.float16),
                 output == 7,
             )
         )
@@ -38,10 +39,13 @@ def test_texts_come_back(texts, tmp_path):
         assert np.array_equal(before.output, after.output)
         assert np.array_equal(before.top_tokens, after.top_tokens)
         assert np.array_equal(before.top_logprobs, after.top_logprobs)
+        assert np.array_equal(before.features, after.features)
         assert before.greedy == after.greedy
 
 
-@pytest.mark.parametrize("name", ["tokens", "begins", "output_begins", "top_tokens", "greedy"])
+@pytest.mark.parametrize(
+    "name", ["tokens", "begins", "output_begins", "top_tokens", "features", "greedy"]
+)
 def test_arrays_that_do_not_fit_are_refused(texts, tmp_path, name):
     corpus = join_texts(texts)
     path = tmp_path / "said.npz"

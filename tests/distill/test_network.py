@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.tiny_model import FEED_FORWARD, VOCABULARY, TinyModel
+from tests.tiny_model import FEED_FORWARD, HIDDEN, VOCABULARY, TinyModel
 from torch.nn import functional
 
 from realm.distill.beginning import first_weights
@@ -15,6 +15,7 @@ from realm.distill.head_loss import HeadLoss
 from realm.distill.network import DraftNetwork
 from realm.distill.vocabulary import choose_tokens
 from realm.errors import ConfigError
+from realm.kernels import CachePool, Team
 from realm.model import ModelStorage, match_draft
 
 
@@ -28,7 +29,8 @@ def target(tmp_path_factory):
 def corpus():
     tokens = np.concatenate([np.arange(40), np.arange(20), np.arange(10)]).astype(np.int32)
     rows = np.zeros((len(tokens) - 5, 1), np.int32)
-    return join_texts([Text(tokens, 5, rows, rows.astype(np.float16), True)])
+    features = np.zeros((len(rows), HIDDEN), np.float16)
+    return join_texts([Text(tokens, 5, rows, rows.astype(np.float16), features, True)])
 
 
 @pytest.mark.parametrize("rows", [1, 95, 97, 200])
@@ -53,17 +55,46 @@ def test_head_loss_is_the_cross_entropy(rows):
 def test_written_draft_computes_what_torch_does(target, corpus, tmp_path, layers, tied):
     vocabulary = choose_tokens(target, corpus, 48)
     shape, weights = first_weights(target, vocabulary, layers, tied=tied, seed=1)
+    for name in weights:
+        if name.endswith("attn_output.weight"):  # it would begin at nothing
+            weights[name] = np.random.default_rng(9).standard_normal(weights[name].shape) / 20
+            weights[name] = weights[name].astype(np.float32)
     path = tmp_path / "draft.gguf"
     kinds = {"block_type": "F32", "embedding_block_type": "F32"}
     write_draft(path, target, vocabulary, shape, weights, **kinds, facts={})
     draft = match_draft(target, ModelStorage(1).load(path))
-    tokens = draft.tokens_of([*range(30), VOCABULARY - 2, VOCABULARY - 1])
+    generator = np.random.default_rng(4)
+    tokens = np.array(draft.tokens_of(generator.integers(0, VOCABULARY, 21).tolist()), np.int32)
+    features = generator.standard_normal((7, HIDDEN)).astype(np.float32)
     network = DraftNetwork(shape, weights)
+    counts = [7, 7, 3]
     with torch.no_grad():
-        hidden = network.hidden(torch.tensor([tokens]))
-        expected = functional.linear(hidden, network.head)[0].numpy()
-    found = draft.stored.logits(tokens)
-    assert np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
+        rows = network.chain(
+            torch.from_numpy(features),
+            torch.from_numpy(tokens.reshape(7, 3).astype(np.int64)),
+            counts,
+        )
+    table = np.arange(7, dtype=np.int32).reshape(7, 1)
+    pool, team = CachePool(draft.stored.native, 7), Team(2)
+    for place, (count, expected) in enumerate(zip(counts, rows, strict=True)):
+        following = np.empty((count, HIDDEN), np.float32)
+        draft.stored.native.step(
+            pool,
+            team,
+            tokens=np.ascontiguousarray(tokens.reshape(7, 3)[:count, place]),
+            page_table=table,
+            segments=np.array([(row, place, 1) for row in range(count)], np.int32),
+            layer_begin=0,
+            layer_end=len(layers),
+            logit_rows=np.arange(count, dtype=np.int32),
+            features=features[:count],
+            features_out=following,
+        )
+        logits = functional.linear(expected, network.head).detach().numpy()
+        assert np.abs(following - expected.numpy()).max() < 0.03 * np.abs(expected.numpy()).max()
+        found = draft.stored.native.logits(0, count)
+        assert np.abs(found - logits).max() < 0.03 * np.abs(logits).max()
+        features = following
     assert [path.name for path in tmp_path.iterdir()] == ["draft.gguf"]
 
 
@@ -80,10 +111,13 @@ def test_vocabulary_is_the_most_frequent_tokens_and_the_ends(target, corpus):
 def test_weights_begin_as_the_targets(target, corpus):
     vocabulary = choose_tokens(target, corpus, 48)
     _, weights = first_weights(target, vocabulary, (1,), tied=False, seed=1)
-    native = target.embed([7])
+    native = target.embed([7])[0]
     row = weights["token_embd.weight"][vocabulary.from_target[7]]
-    assert np.abs(row - native).max() < 0.02
-    assert np.array_equal(weights["output.weight"], weights["token_embd.weight"])
+    factor = np.dot(row, native) / np.dot(native, native)
+    assert np.abs(row - factor * native).max() < 0.02 * factor
+    head = weights["output.weight"][vocabulary.from_target[7]]
+    assert np.abs(head - native).max() < 0.02
+    assert not weights["blk.0.attn_output.weight"].any()
     assert len(np.unique(weights["blk.0.ffn_down.weight"])) > 1000
 
 

@@ -13,9 +13,13 @@ _DRAFT = Path(__file__).parents[2] / "drafts" / "smollm2-135m-instruct.gguf"
 
 
 @pytest.fixture(scope="module")
-def draft(smollm2_path):
-    storage = ModelStorage(1)
-    return match_draft(storage.load(smollm2_path), storage.load(_DRAFT))
+def target(smollm2_path):
+    return ModelStorage(1).load(smollm2_path)
+
+
+@pytest.fixture(scope="module")
+def draft(target):
+    return match_draft(target, ModelStorage(1).load(_DRAFT))
 
 
 def test_draft_is_small(draft):
@@ -25,13 +29,14 @@ def test_draft_is_small(draft):
     assert target[draft.to_target[:-1]].tolist() == list(range(len(draft.to_target) - 1))
 
 
-def test_draft_foretells_a_third_of_an_answer(draft, smollm2_path):
+def test_draft_foretells_a_third_of_an_answer(draft, target, smollm2_path):
     with RuntimeManager(EngineConfig(threads=1)) as runtime:
         tenant = runtime.get_or_create_runtime_with_model("plain", ModelConfig(smollm2_path))
         message = {"role": "user", "content": "Why do people keep a diary?"}
         answer = tenant.generate(messages=[message], temperature=0.0, max_tokens=96)
     tokens = np.array([*answer.prompt_token_ids, *answer.token_ids], np.int32)
-    found = count_acceptance([foretold(draft, tokens, len(answer.prompt_token_ids))])
+    features = target.features(tokens[:-1].tolist())[len(answer.prompt_token_ids) - 1 :]
+    found = count_acceptance([foretold(draft, tokens, len(answer.prompt_token_ids), features)])
     assert found.places == len(answer.token_ids) > 32
     assert found.agreement > 1 / 3
     assert found.accepted_length[3] > 0.5

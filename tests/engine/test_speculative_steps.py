@@ -17,7 +17,7 @@ from tests.tiny_model import VOCABULARY, TinyModel
 import gguf
 from realm.config import EngineConfig, SamplingParameters, SpeculativeConfig
 from realm.engine import Engine, StepOutput
-from realm.engine.model_drafts import ModelDrafts
+from realm.engine.drafter import Drafter
 from realm.engine.speculation import Source
 from realm.errors import ConstraintError, NativeError
 from realm.model import (
@@ -47,7 +47,7 @@ Answers = list[tuple[tuple[int, ...], object]]
 @pytest.fixture
 def cheap_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a step of a draft model took next to nothing: it is asked whenever it may be."""
-    monkeypatch.setattr(ModelDrafts, "relative_cost", 0.01)
+    monkeypatch.setattr(Drafter, "relative_cost", 0.01)
 
 
 def decode(  # noqa: PLR0917
@@ -344,7 +344,7 @@ def watch(engine: Engine, model: StoredModel, draft: DraftModel, failing: Failin
     number = engine.open(model, "a", draft=draft)
     drafter = engine._find(number)[1].drafter
     assert drafter is not None
-    drafter._draft = dataclasses.replace(
+    drafter.draft = dataclasses.replace(
         draft, stored=dataclasses.replace(draft.stored, native=failing)
     )
 

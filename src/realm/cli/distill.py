@@ -34,19 +34,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="PATH", help="the draft")
     data = parser.add_argument_group("what the model says")
     data.add_argument(
-        "--tokens", type=whole_number(1), default=800_000, metavar="N", help="in all (800,000)"
+        "--tokens", type=whole_number(1), default=2_000_000, metavar="N", help="in all (2,000,000)"
     )
     data.add_argument(
         "--answer-tokens", type=whole_number(2), default=320, metavar="N", help="an answer (320)"
     )
     data.add_argument(
-        "--at-once", type=whole_number(1), default=32, metavar="N", help="answers (32)"
+        "--at-once", type=whole_number(1), default=64, metavar="N", help="answers (64)"
     )
     data.add_argument(
         "--temperature", type=float, default=0.8, help="of the answers that are sampled (0.8)"
     )
     data.add_argument(
         "--greedy-share", type=float, default=0.6, help="of answers at temperature 0 (0.6)"
+    )
+    data.add_argument(
+        "--own-share", type=float, default=0.6, help="of prompts that the model says itself (0.6)"
     )
     data.add_argument(
         "--corpus", type=Path, metavar="PATH", help="keep it here; read it when it is there"
@@ -70,9 +73,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--embedding-block-type", choices=_BLOCK_TYPES, default="Q4_1", help="(Q4_1)"
     )
     training = parser.add_argument_group("training")
-    training.add_argument("--passes", type=float, default=5.0, help="over all that was said (5)")
+    training.add_argument("--passes", type=float, default=2.0, help="over all that was said (2)")
     training.add_argument(
-        "--batch-tokens", type=whole_number(1), default=2048, metavar="N", help="a step (2048)"
+        "--batch-tokens", type=whole_number(1), default=1024, metavar="N", help="a step (1024)"
     )
     training.add_argument("--learning-rate", type=float, default=2e-3, help="(0.002)")
     training.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
@@ -97,6 +100,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
             answer_tokens=arguments.answer_tokens,
             at_once=arguments.at_once,
             greedy_share=arguments.greedy_share,
+            own_share=arguments.own_share,
             temperature=arguments.temperature,
             seed=arguments.seed,
         ),

@@ -1,7 +1,7 @@
 """How far a draft foretells its target: counted at every place of texts that training never saw.
 
 A draft of n tokens at a place is right when each of them is what the target says next. As long as
-it is right it has seen the target's own tokens, so one pass over a text answers for all its places.
+it is right its tokens are the target's own, so those are what it is computed with.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from realm.kernels import CachePool, Team
 from realm.model import DraftModel
 
 LONGEST = 6
@@ -35,28 +36,75 @@ class Acceptance:
         return asdict(self)
 
 
-def foretold(draft: DraftModel, tokens: NDArray[np.int32], output_begin: int) -> NDArray[np.bool_]:
-    """Whether the draft's likeliest token is the next one: bool [output], for the output's tokens.
+def foretold(
+    draft: DraftModel,
+    tokens: NDArray[np.int32],
+    output_begin: int,
+    features: NDArray[np.floating] | None = None,
+) -> NDArray[np.bool_]:
+    """Whether the draft's likeliest tokens are the next ones: bool [output, LONGEST].
 
-    tokens: the target's, prompt and output. Realm computes it, from the draft's file.
+    Of a draft that begins before each of the output's tokens, token after token, those before it
+    being the target's. tokens: the target's, prompt and output. features: [output, hidden], what
+    the target's head multiplied to draw each token of the output, for a draft that reads that.
+    Realm computes it, from the draft's file.
     """
+    if draft.stored.hyperparameters.reads_features:
+        assert features is not None
+        return _foretold_from_features(draft, tokens[output_begin:], features)
     own = draft.tokens_of(tokens[:-1].tolist())
     likeliest = draft.stored.logits(own)[output_begin - 1 :].argmax(1)
     if draft.to_target is not None:
         likeliest = draft.to_target[likeliest]
-    return np.asarray(likeliest == tokens[output_begin:])
+    right = likeliest == tokens[output_begin:]
+    return np.stack([_later(right, ahead) for ahead in range(LONGEST)], 1)
 
 
-def count_acceptance(texts: Iterable[NDArray[np.bool_]], longest: int = LONGEST) -> Acceptance:
+def _foretold_from_features(
+    draft: DraftModel, output: NDArray[np.int32], features: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """As `foretold`; nothing foretells the first token of an output, which ends a prompt's step."""
+    count, native = len(output), draft.stored.native
+    pool, team = CachePool(native, count), Team(draft.stored.threads)
+    table = np.arange(count, dtype=np.int32).reshape(count, 1)
+    own = np.array(draft.tokens_of(output.tolist()), np.int32)
+    state = np.ascontiguousarray(features, np.float32)
+    right = np.zeros((count, LONGEST), np.bool_)
+    for ahead in range(min(LONGEST, count - 1)):
+        rows = count - 1 - ahead  # the draft before output[1], with so many tokens behind it, ..
+        following = np.empty((rows, state.shape[1]), np.float32)
+        native.step(
+            pool,
+            team,
+            tokens=own[ahead : ahead + rows],
+            page_table=table,
+            segments=np.array([(row, ahead, 1) for row in range(rows)], np.int32),
+            layer_begin=0,
+            layer_end=draft.stored.hyperparameters.layer_count,
+            logit_rows=np.arange(rows, dtype=np.int32),
+            features=state[:rows],
+            features_out=following,
+        )
+        likeliest = native.logits(0, rows).argmax(1).astype(np.int32)
+        if draft.to_target is not None:
+            likeliest = draft.to_target[likeliest]
+        right[1 : 1 + rows, ahead] = likeliest == output[1 + ahead :]
+        state = following
+    return right
+
+
+def _later(right: NDArray[np.bool_], ahead: int) -> NDArray[np.bool_]:
+    """What is so many tokens later; False behind the end."""
+    return np.pad(right[ahead:], (0, min(ahead, len(right))))
+
+
+def count_acceptance(texts: Iterable[NDArray[np.bool_]]) -> Acceptance:
     """From what `foretold` gives for each text."""
     places = 0
-    right = np.zeros(longest, np.int64)
+    right = np.zeros(LONGEST, np.int64)
     for text in texts:
         places += len(text)
-        run = np.ones(len(text), np.bool_)
-        for ahead in range(min(longest, len(text))):
-            run = run[: len(text) - ahead] & text[ahead:]
-            right[ahead] += int(run.sum())
+        right += np.logical_and.accumulate(text, 1).sum(0)
     survival = right / max(places, 1)
     return Acceptance(
         places, float(survival[0]), tuple(survival.tolist()), tuple(survival.cumsum().tolist())

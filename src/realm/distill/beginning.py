@@ -1,4 +1,8 @@
-"""The weights that training begins with: the target's own where they fit, else small noise."""
+"""The weights that training begins with: the target's own where they fit, else small noise.
+
+What attention adds begins at nothing: in a draft it sees the few tokens of that draft alone, which
+is not what the target's layer has learnt to read.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from realm.kernels.dequantize import dequantize
 from realm.model import StoredModel
 
 Weights = dict[str, NDArray[np.float32]]
+_FEATURE_SHARE = 0.5
 _EMBEDDING, _HEAD = "token_embd.weight", "output.weight"
 
 
@@ -42,9 +47,12 @@ def first_weights(
         for index, layer in enumerate(from_layers):
             prefix = f"blk.{index}."
             for name in shape.tensors():
-                if name.startswith(prefix):
+                if name.startswith(prefix) and not name.endswith("attn_output.weight"):
                     sources[name] = f"blk.{layer % count}.{name.removeprefix(prefix)}"
     _take(model, vocabulary, sources, weights)
+    # Token and feature begin as large as each other.
+    embedding, features = weights[_EMBEDDING], weights["output_norm.weight"]
+    weights[_EMBEDDING] = embedding * (_size(features) / _size(embedding))
     return shape, weights
 
 
@@ -82,11 +90,20 @@ def _take(
                 weights[name] = np.ascontiguousarray(values, np.float32)
 
 
+def _size(values: NDArray[np.float32]) -> np.float32:
+    """Root of the mean square."""
+    return np.float32(np.sqrt(np.mean(np.square(values))))
+
+
 def _noise(shape: DraftShape, random: np.random.Generator) -> Weights:
     weights: Weights = {}
     for name, size in shape.tensors().items():
         if len(size) == 1:
             weights[name] = np.ones(size, np.float32)
+        elif name == "feature.weight":
+            weights[name] = np.float32(_FEATURE_SHARE) * np.eye(*size, dtype=np.float32)
+        elif name.endswith("attn_output.weight"):
+            weights[name] = np.zeros(size, np.float32)
         else:
             scale = 0.02 if name in (_EMBEDDING, _HEAD) else 0.5 * size[1] ** -0.5
             weights[name] = (random.standard_normal(size) * scale).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a target said, kept for training: prompts, outputs, and how likely it found its tokens."""
+"""What a target said, kept for training: prompts, outputs, and what it had in mind meanwhile."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ class Text:
 
     tokens: int32, prompt and output. output_begin: where the output begins. top_tokens: int32
     [output, n], the target's likeliest tokens at each place, the likeliest first;
-    top_logprobs: float16, the same shape, nats. greedy: each token was the likeliest.
+    top_logprobs: float16, the same shape, nats. features: float16 [output, hidden], what the head
+    multiplied there. greedy: each token was the likeliest.
     """
 
     tokens: NDArray[np.int32]
     output_begin: int
     top_tokens: NDArray[np.int32]
     top_logprobs: NDArray[np.float16]
+    features: NDArray[np.float16]
     greedy: bool
 
     @property
@@ -39,8 +41,8 @@ class Corpus:
     """Many texts in a few arrays.
 
     tokens: int32, all texts one behind the other. begins: int64 [texts + 1], where each begins.
-    output_begins: int64 [texts], where its output begins. top_tokens, top_logprobs: rows of all
-    outputs, one behind the other. greedy: bool [texts].
+    output_begins: int64 [texts], where its output begins. top_tokens, top_logprobs, features: rows
+    of all outputs, one behind the other. greedy: bool [texts].
     """
 
     tokens: NDArray[np.int32]
@@ -48,6 +50,7 @@ class Corpus:
     output_begins: NDArray[np.int64]
     top_tokens: NDArray[np.int32]
     top_logprobs: NDArray[np.float16]
+    features: NDArray[np.float16]
     greedy: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -71,15 +74,14 @@ class Corpus:
                 output_begin - begin,
                 self.top_tokens[rows],
                 self.top_logprobs[rows],
+                self.features[rows],
                 bool(self.greedy[index]),
             )
 
     def save(self, path: Path) -> None:
         """As one .npz file."""
         with path.open("wb") as file:
-            np.savez_compressed(
-                file, **{each.name: getattr(self, each.name) for each in fields(self)}
-            )
+            np.savez(file, **{each.name: getattr(self, each.name) for each in fields(self)})
 
 
 def join_texts(texts: list[Text]) -> Corpus:
@@ -94,6 +96,7 @@ def join_texts(texts: list[Text]) -> Corpus:
         output_begins=begins[:-1] + np.array([each.output_begin for each in texts], np.int64),
         top_tokens=np.concatenate([each.top_tokens for each in texts]),
         top_logprobs=np.concatenate([each.top_logprobs for each in texts]),
+        features=np.concatenate([each.features for each in texts]),
         greedy=np.array([each.greedy for each in texts], np.bool_),
     )
 
@@ -125,6 +128,8 @@ def _check(corpus: Corpus, path: Path, vocabulary_size: int) -> None:
         and bool((output_begins > begins[:-1]).all())
         and bool((output_begins < begins[1:]).all())
         and int((begins[1:] - output_begins).sum()) == len(corpus.top_tokens)
+        and corpus.features.ndim == 2
+        and len(corpus.features) == len(corpus.top_tokens)
     )
     if not fits:
         raise ConfigError(f"{path}: the arrays of the corpus do not fit each other")

@@ -180,7 +180,7 @@ def _measure(
     """Of all texts, and of the greedy ones."""
     found = []
     for index, text in enumerate(texts, 1):
-        found.append(foretold(draft, text.tokens, text.output_begin))
+        found.append(foretold(draft, text.tokens, text.output_begin, text.features))
         report(Progress("measuring", index, len(texts)))
     greedy = [each for each, text in zip(found, texts, strict=True) if text.greedy]
     return count_acceptance(found), count_acceptance(greedy)

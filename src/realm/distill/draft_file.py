@@ -1,4 +1,4 @@
-"""Writes a draft as an ordinary GGUF file of the llama architecture, with the gguf package.
+"""Writes a draft as a GGUF file of the realm-draft architecture, with the gguf package.
 
 Beside the weights stands what `realm.model.draft_model` reads: which of the target's tokens the
 draft knows, and the digest of the target's vocabulary.
@@ -18,6 +18,7 @@ from realm.distill.shape import OF_TOKENS, DraftShape
 from realm.distill.vocabulary import DraftVocabulary
 from realm.errors import ConfigError
 from realm.model import StoredModel, vocabulary_digest
+from realm.model.architectures.realm_draft import ARCHITECTURE
 from realm.model.draft_model import TOKEN_IDS_KEY, VOCABULARY_KEY
 from realm.model.tokenizer.vocabulary import PREFIX, TokenKind, read_numbers, read_strings
 
@@ -46,7 +47,7 @@ def write_draft(
     check_blocks(shape, block_type, embedding_block_type)
     beside = path.with_name(path.name + ".part")
     try:
-        writer = gguf.GGUFWriter(str(beside), "llama")
+        writer = gguf.GGUFWriter(str(beside), ARCHITECTURE)
         _write_shape(writer, shape)
         _write_vocabulary(writer, target, vocabulary)
         writer.add_array(TOKEN_IDS_KEY, vocabulary.to_target.tolist())

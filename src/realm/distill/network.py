@@ -1,11 +1,14 @@
 """The draft as torch computes it, for training alone: Realm itself runs the file that is written.
 
-The same decoder as `realm.model.architectures.llama`: RMS norms before attention and the gated
-feed-forward part (SiLU), neighbouring dimensions rotated, heads that share keys and values, the
-head tied to the token embedding (Touvron et al., 2023).
+The decoder that `realm.model.architectures.realm_draft` reads: RMS norms before attention and the
+gated feed-forward part (SiLU), neighbouring dimensions rotated, heads that share keys and values
+(Touvron et al., 2023); each token's embedding is joined by a feature, the target's and then the
+draft's own (Li et al., 2024).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
@@ -23,21 +26,33 @@ class DraftNetwork:
             name: torch.tensor(values).requires_grad_() for name, values in weights.items()
         }
 
-    def hidden(self, tokens: torch.Tensor) -> torch.Tensor:
-        """What the head multiplies: [texts, tokens, hidden]. tokens: int64 [texts, tokens], the
-        draft's; what stands behind a text's end is never seen by its own."""
+    def chain(
+        self, features: torch.Tensor, tokens: torch.Tensor, counts: Sequence[int]
+    ) -> list[torch.Tensor]:
+        """What the head multiplies behind each token of many drafts: [counts[n], hidden] each.
+
+        features: float32 [drafts, hidden], what the target's head multiplied to draw the first
+        token. tokens: int64 [drafts, n], the draft's. counts: how many of the drafts, from the
+        first on, go so far; each at most the one before.
+        """
         w = self.weights
-        rotation = _rotation(self.shape, tokens.shape[1])
-        rows = functional.embedding(tokens, w["token_embd.weight"])
-        for index in range(self.shape.layer_count):
-            layer = f"blk.{index}."
-            normed = self._norm(rows, layer + "attn_norm.weight")
-            rows = rows + self._attention(normed, layer, rotation)
-            normed = self._norm(rows, layer + "ffn_norm.weight")
-            gate = functional.silu(functional.linear(normed, w[layer + "ffn_gate.weight"]))
-            up = functional.linear(normed, w[layer + "ffn_up.weight"])
-            rows = rows + functional.linear(gate * up, w[layer + "ffn_down.weight"])
-        return self._norm(rows, "output_norm.weight")
+        cosines, sines = _rotation(self.shape, len(counts))
+        seen: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in self._layers]
+        state, found = features, []
+        for place, count in enumerate(counts):
+            rotation = cosines[place], sines[place]
+            rows = functional.embedding(tokens[:count, place], w["token_embd.weight"])
+            rows = rows + functional.linear(state[:count], w["feature.weight"])
+            for layer, cache in zip(self._layers, seen, strict=True):
+                normed = self._norm(rows, layer + "attn_norm.weight")
+                rows = rows + self._attention(normed, layer, rotation, cache)
+                normed = self._norm(rows, layer + "ffn_norm.weight")
+                gate = functional.silu(functional.linear(normed, w[layer + "ffn_gate.weight"]))
+                up = functional.linear(normed, w[layer + "ffn_up.weight"])
+                rows = rows + functional.linear(gate * up, w[layer + "ffn_down.weight"])
+            state = self._norm(rows, "output_norm.weight")
+            found.append(state)
+        return found
 
     @property
     def head(self) -> torch.Tensor:
@@ -52,25 +67,38 @@ class DraftNetwork:
         size = (self.shape.hidden_size,)
         return functional.rms_norm(rows, size, self.weights[name], self.shape.epsilon)
 
+    @property
+    def _layers(self) -> list[str]:
+        return [f"blk.{index}." for index in range(self.shape.layer_count)]
+
     def _attention(
-        self, rows: torch.Tensor, layer: str, rotation: tuple[torch.Tensor, torch.Tensor]
+        self,
+        rows: torch.Tensor,
+        layer: str,
+        rotation: tuple[torch.Tensor, torch.Tensor],
+        cache: list[tuple[torch.Tensor, torch.Tensor]],
     ) -> torch.Tensor:
-        texts, count, _ = rows.shape
+        """rows: [drafts, hidden]. cache: keys and values of the tokens before; this one's join."""
+        count = len(rows)
         queries, keys, values = (
-            functional.linear(rows, self.weights[f"{layer}attn_{part}.weight"])
-            .view(texts, count, -1, self.shape.head_size)
-            .transpose(1, 2)
+            functional.linear(rows, self.weights[f"{layer}attn_{part}.weight"]).view(
+                count, -1, self.shape.head_size
+            )
             for part in "qkv"
         )
+        cache.append((_rotate(keys, rotation), values))
+        all_keys, all_values = (
+            torch.stack([each[:count] for each in part], 2) for part in zip(*cache, strict=True)
+        )
         mixed = functional.scaled_dot_product_attention(
-            _rotate(queries, rotation),
-            _rotate(keys, rotation),
-            values,
-            is_causal=True,
+            _rotate(queries, rotation)[:, :, None],
+            all_keys,
+            all_values,
             enable_gqa=self.shape.kv_head_count < self.shape.head_count,
         )
-        joined = mixed.transpose(1, 2).reshape(texts, count, -1)
-        return functional.linear(joined, self.weights[layer + "attn_output.weight"])
+        return functional.linear(
+            mixed.reshape(count, -1), self.weights[layer + "attn_output.weight"]
+        )
 
 
 def _rotation(shape: DraftShape, count: int) -> tuple[torch.Tensor, torch.Tensor]:

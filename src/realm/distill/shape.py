@@ -1,4 +1,4 @@
-"""The shape of a draft: a small decoder of the llama architecture."""
+"""The shape of a draft: a small decoder of the llama kind that goes on from a target's features."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class DraftShape:
         shapes: dict[str, tuple[int, ...]] = {
             "token_embd.weight": (self.vocabulary_size, hidden),
             "output_norm.weight": (hidden,),
+            "feature.weight": (hidden, hidden),
         }
         if not self.tied:
             shapes["output.weight"] = (self.vocabulary_size, hidden)

@@ -6,6 +6,7 @@ What is learned at each place of an output is how likely the target found its li
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,21 +23,24 @@ from realm.distill.vocabulary import DraftVocabulary
 from realm.errors import ConfigError
 
 _WARM_UP = 0.03
-_NEAR_BATCHES = 16
 _DECAY = 0.01
 _BETAS = (0.9, 0.98)
+# Of each token of a draft: at how many of the places it is taught, and what its loss counts. Later
+# ones matter only where the first ones are right, and cost as much to teach.
+_SHARES = (1.0, 0.5, 0.25, 0.25)
+_WEIGHTS = (1.0, 0.8, 0.6, 0.4)
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
     """How a draft is trained.
 
-    passes: over all texts. batch_tokens: prompts and outputs of a step, at most. precision:
+    passes: over all outputs. batch_tokens: of outputs, in a step. precision:
     'bfloat16' multiplies in it and keeps float32 weights; 'float32' does all in it.
     """
 
-    passes: float = 5.0
-    batch_tokens: int = 2048
+    passes: float = 2.0
+    batch_tokens: int = 1024
     learning_rate: float = 2e-3
     precision: str = "bfloat16"
     threads: int = 2
@@ -54,12 +58,17 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lesson:
-    """A text in the draft's tokens. rows: where an output's token is foretold; wanted: int64
-    [rows, n] and shares: float32, the same shape, what is foretold there."""
+class _Lessons:
+    """The tokens of all outputs, one behind the other, as the draft's.
+
+    tokens: int64 [tokens], and some more. left: int64 [tokens], how many follow in the same output.
+    features: float16 [tokens, hidden], what the target's head multiplied to draw each. wanted:
+    int64 [tokens, n] and shares: float32, the same shape, what is foretold there.
+    """
 
     tokens: torch.Tensor
-    first_row: int
+    left: torch.Tensor
+    features: torch.Tensor
     wanted: torch.Tensor
     shares: torch.Tensor
 
@@ -78,8 +87,10 @@ def train(
     """The trained weights: the same numbers for the same arguments, threads and machine."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    lessons = [_lesson(text, vocabulary) for text in texts]
-    batches = list(_all_batches(lessons, options))
+    lessons = _lessons(texts, vocabulary)
+    places = torch.nonzero(lessons.left)[:, 0]
+    step_count = max(1, round(options.passes * len(places) / options.batch_tokens))
+    batches = itertools.islice(_batches(places, options), step_count)
     weights = list(network.weights.values())
     matrices = [each for each in weights if each.ndim > 1]
     vectors = [each for each in weights if each.ndim == 1]
@@ -90,83 +101,64 @@ def train(
     optimizer = torch.optim.AdamW(
         groups, lr=options.learning_rate, betas=_BETAS, weight_decay=_DECAY, fused=True
     )
-    for step, batch in enumerate(batches):
-        rate = options.learning_rate * _rate((step + 1) / len(batches))
+    for step, batch in enumerate(batches, 1):
+        rate = options.learning_rate * _rate(step / step_count)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss, right = _loss(network, batch, options.precision)
+        loss, right = _loss(network, lessons, batch, options.precision)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        report(step + 1, len(batches), loss.item(), right.item())
+        report(step, step_count, loss.item(), right.item())
     return network.numbers()
 
 
 def _loss(
-    network: DraftNetwork, batch: Sequence[_Lesson], precision: str
+    network: DraftNetwork, lessons: _Lessons, places: torch.Tensor, precision: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy in nats, a mean of all places, and the share of places that are right."""
+    """Cross-entropy in nats, that of later tokens weighing less, and the share of first tokens that
+    are right: means of all places."""
     product = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    tokens = torch.nn.utils.rnn.pad_sequence([each.tokens for each in batch], batch_first=True)
+    counts = [max(1, round(share * len(places))) for share in _SHARES]
+    tokens = lessons.tokens[places[:, None] + torch.arange(len(_SHARES))]
     with torch.autocast("cpu", product, enabled=product is not torch.float32):
-        hidden = network.hidden(tokens)
-    rows_of = [
-        hidden[index, each.first_row : each.first_row + len(each.wanted)]
-        for index, each in enumerate(batch)
-    ]
-    wanted = torch.cat([each.wanted for each in batch])
-    shares = torch.cat([each.shares for each in batch])
-    rows = torch.cat(rows_of).float()
-    found: tuple[torch.Tensor, torch.Tensor] = HeadLoss.apply(  # type: ignore[no-untyped-call]
-        rows, network.head, wanted, shares, product
-    )
-    return found
+        found = network.chain(lessons.features[places].float(), tokens, counts)
+    total, first = torch.zeros(()), torch.zeros(())
+    for ahead, (rows, weight) in enumerate(zip(found, _WEIGHTS, strict=True), 1):
+        began = places[: len(rows)]
+        is_said = lessons.left[began] >= ahead
+        at = began[is_said] + ahead
+        loss, right = HeadLoss.apply(  # type: ignore[no-untyped-call]
+            rows[is_said].float(), network.head, lessons.wanted[at], lessons.shares[at], product
+        )
+        total = total + weight * loss
+        first = right if ahead == 1 else first
+    return total / sum(_WEIGHTS), first
 
 
-def _lesson(text: Text, vocabulary: DraftVocabulary) -> _Lesson:
-    logprobs = text.top_logprobs.astype(np.float32)
-    shares = np.exp(logprobs)
+def _lessons(texts: Sequence[Text], vocabulary: DraftVocabulary) -> _Lessons:
+    shares = np.exp(np.concatenate([each.top_logprobs for each in texts]).astype(np.float32))
     shares /= shares.sum(1, keepdims=True)
-    return _Lesson(
-        torch.from_numpy(vocabulary.from_target[text.tokens[:-1]].astype(np.int64)),
-        text.output_begin - 1,
-        torch.from_numpy(vocabulary.from_target[text.top_tokens].astype(np.int64)),
+    own = vocabulary.from_target
+    tokens = np.concatenate([own[each.output] for each in texts])
+    left = np.concatenate([np.arange(len(each.output))[::-1] for each in texts])
+    wanted = own[np.concatenate([each.top_tokens for each in texts])]
+    return _Lessons(
+        torch.from_numpy(np.pad(tokens, (0, len(_SHARES))).astype(np.int64)),
+        torch.from_numpy(left.astype(np.int64)),
+        torch.from_numpy(np.concatenate([each.features for each in texts])),
+        torch.from_numpy(wanted.astype(np.int64)),
         torch.from_numpy(shares),
     )
 
 
-def _all_batches(lessons: Sequence[_Lesson], options: Training) -> Iterator[list[_Lesson]]:
-    """As many passes as are wanted, each in another order; at least one batch."""
+def _batches(places: torch.Tensor, options: Training) -> Iterator[torch.Tensor]:
+    """Pass after pass over all places, each in another order."""
     generator = torch.Generator().manual_seed(options.seed)
-    whole, part = divmod(options.passes, 1.0)
-    for _ in range(int(whole)):
-        yield from _batches(lessons, options.batch_tokens, generator)
-    if part:
-        found = list(_batches(lessons, options.batch_tokens, generator))
-        yield from found[: max(1, round(part * len(found)))]
-
-
-def _batches(
-    lessons: Sequence[_Lesson], most: int, generator: torch.Generator
-) -> Iterator[list[_Lesson]]:
-    """All lessons once, those of similar lengths together."""
-    order = torch.randperm(len(lessons), generator=generator).tolist()
-    mean = sum(len(each.tokens) for each in lessons) / len(lessons)
-    span = max(1, round(_NEAR_BATCHES * most / mean))
-    batches: list[list[_Lesson]] = []
-    for begin in range(0, len(order), span):
-        near = [lessons[each] for each in order[begin : begin + span]]
-        near.sort(key=lambda lesson: len(lesson.tokens))
-        batch: list[_Lesson] = []
-        for each in near:
-            if batch and (len(batch) + 1) * len(each.tokens) > most:
-                batches.append(batch)
-                batch = []
-            batch.append(each)
-        batches.append(batch)
-    for index in torch.randperm(len(batches), generator=generator).tolist():
-        yield batches[index]
+    while True:
+        order = places[torch.randperm(len(places), generator=generator)]
+        yield from torch.split(order, options.batch_tokens)
 
 
 def _rate(done: float) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from realm.config import SamplingParameters, SpeculativeConfig
-from realm.engine.model_drafts import DraftWish, ModelDrafts
+from realm.engine.drafter import Drafter, DraftWish
 from realm.engine.output import TokenLogprobs
 from realm.engine.scheduler import StepPlan
 from realm.engine.sequence import Mask, Sequence, TokenAhead
@@ -136,7 +136,7 @@ class _Drafting:
     def drafts(self) -> dict[int, _Drafted]:
         """The better one of each sequence: from texts, or from its draft model."""
         found: dict[int, _Drafted] = {}
-        wanting: dict[ModelDrafts, list[tuple[Sequence, SequenceSpeculation]]] = {}
+        wanting: dict[Drafter, list[tuple[Sequence, SequenceSpeculation]]] = {}
         for sequence in self._decoding:
             speculation = sequence.speculation
             if speculation is None or not _can_be_verified(sequence):
@@ -176,7 +176,7 @@ class _Drafting:
 
     def _ask(
         self,
-        drafter: ModelDrafts,
+        drafter: Drafter,
         group: list[tuple[Sequence, SequenceSpeculation]],
         texts: Mapping[int, _Drafted],
     ) -> dict[int, _Drafted]:

@@ -31,7 +31,7 @@ from realm.errors import (
     RequestError,
 )
 from realm.kernels import PAGE_TOKENS, Interrupt, SideWork, Team
-from realm.model import DraftModel, StoredModel, WeightedAdapter, check_adapters
+from realm.model import DraftModel, StoredModel, WeightedAdapter, check_adapters, check_speaks
 
 
 class Engine:
@@ -108,15 +108,18 @@ class Engine:
         *,
         draft_k: int | None = None,
         draft: DraftModel | None = None,
+        keeps_feature: bool = False,
     ) -> int:
         """A new empty sequence; its number. owner: who it is scheduled for.
 
         priority: a higher one gets pages and prompt rows before every lower one. adapters: what is
         added to the model, in order. draft_k: most drafted tokens of a step; 0 for none, None for
-        as many as the engine may. draft: a model that drafts besides. Raises RequestError for more
-        than MOST_ADAPTERS, for one of another model, and for a weight that is not a finite number.
+        as many as the engine may. draft: a model that drafts besides. keeps_feature: whether
+        `feature` is wanted. Raises RequestError for more than MOST_ADAPTERS, for one of another
+        model, and for a weight that is not finite; ModelError for a model that can only draft.
         """
         check_adapters(model.content_hash, adapters)
+        check_speaks(model)
         state = self._states.get(model.content_hash)
         if state is None:
             state = open_state(model, self._ledger, self._config)
@@ -124,7 +127,7 @@ class Engine:
         drafts = self._config.speculation.enabled and draft_k != 0
         drafter = None
         if drafts and draft is not None:
-            drafter = state.drafter(draft, self._team, self._clock)
+            drafter = state.drafters.open(draft, self._team, self._clock)
         number = self._next_number
         self._next_number += 1
         sequence = Sequence(
@@ -134,6 +137,7 @@ class Engine:
             tenant = self._speculation.tenant(prefix_scope(model.content_hash, sequence))
             sequence.speculation = SequenceSpeculation(tenant, draft_k)
             sequence.drafter = drafter
+        sequence.keeps_feature = keeps_feature or (drafter is not None and drafter.reads_features)
         state.add(sequence)
         self._state_of[number] = state
         return number
@@ -196,6 +200,12 @@ class Engine:
         state, found = self._find(sequence)
         return answer_known(state, found) if sequence in state.ready else None
 
+    def feature(self, sequence: int) -> NDArray[np.float32] | None:
+        """What the head multiplied to draw the last token: float32 [hidden].
+
+        None of a sequence that does not keep it, or whose last token was not drawn last."""
+        return self._find(sequence)[1].newest_feature
+
     def position(self, sequence: int) -> int:
         """How many tokens the sequence has, computed or not."""
         return len(self._find(sequence)[1].tokens)
@@ -229,6 +239,7 @@ class Engine:
         )
         copy = state.sequences[number]
         copy.drafter = found.drafter
+        copy.keeps_feature, copy.feature = found.keeps_feature, found.feature
         copy.tokens = list(found.tokens)
         copy.computed = found.computed
         copy.prompt_count = found.prompt_count
@@ -244,7 +255,7 @@ class Engine:
         if found.drafter is not None:
             found.drafter.forget(sequence)
             if not found.drafter.is_wanted:
-                state.drop_unwanted_drafters()
+                state.drafters.drop_unwanted(state.sequences.values())
         if found.speculation is not None:
             lead, output = found.tokens[: found.prompt_count], found.tokens[found.prompt_count :]
             scope = prefix_scope(state.model.content_hash, found)
@@ -264,7 +275,7 @@ class Engine:
         if state is not None and state.sequences:
             return False
         for other in self._states.values():
-            if not other.forget_drafter(model):
+            if not other.drafters.forget(model, other.sequences.values()):
                 return False
         self._states.pop(model.content_hash, None)
         return True

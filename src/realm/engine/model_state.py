@@ -9,7 +9,7 @@ later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -26,16 +26,16 @@ from realm.engine.admission import (
     plan_displacement,
 )
 from realm.engine.cache import ModelCache
+from realm.engine.drafters import Drafters
 from realm.engine.fairness import OwnerLedger
-from realm.engine.model_drafts import ModelDrafts
 from realm.engine.scheduler import Candidate
 from realm.engine.sequence import Sequence
 from realm.engine.speculation import Payback, RowCost
 from realm.engine.step_cost import StepCostEstimate
 from realm.engine.waiting_line import WaitingLine
 from realm.errors import CapacityError
-from realm.kernels import PAGE_TOKENS, CachePool, Team
-from realm.model import DraftModel, StoredModel
+from realm.kernels import PAGE_TOKENS, CachePool
+from realm.model import StoredModel
 
 # How much of the line one step looks at: so many parts (owner and priority), so many of each.
 _LOOKED_AT_PARTS = 8
@@ -58,7 +58,7 @@ class ModelState:
 
     step_count: steps that were planned. cost, row_cost: what its steps take. payback: what drafts
     bring. last_step: the step before, if no sequence has come or gone since.
-    drafters: draft models for it, by content hash.
+    drafters: draft models for it.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class ModelState:
         self.row_cost = RowCost()
         self.payback = Payback()
         self.last_step: LastStep | None = None
-        self.drafters: dict[str, ModelDrafts] = {}
+        draft_cache_bytes = config.speculation.draft_cache_bytes
+        self.drafters = Drafters(model, cache.context_length, draft_cache_bytes)
         self._growing: dict[int, Sequence] = {}
         self._line = WaitingLine()
         self._resting: dict[int, Sequence] = {}
         self._ledger = ledger
-        self._draft_cache_bytes = config.speculation.draft_cache_bytes
         self._lag = float(config.displacement_tokens)
         self._prompt_limit = config.step_tokens
         self._arrivals = 0
@@ -185,29 +185,6 @@ class ModelState:
         self.last_step = None
         self.cache.drop(sequence)
         self._is_stalled = False
-
-    def drafter(self, draft: DraftModel, team: Team, clock: Callable[[], float]) -> ModelDrafts:
-        """What drafts with this model, for every sequence that wants it."""
-        content_hash = draft.stored.content_hash
-        if content_hash not in self.drafters:
-            length, size = self.cache.context_length, self._draft_cache_bytes
-            self.drafters[content_hash] = ModelDrafts(draft, self.model, team, length, size, clock)
-        return self.drafters[content_hash]
-
-    def forget_drafter(self, model: StoredModel) -> bool:
-        """No further sequence will draft with this model; whether none does by now."""
-        drafter = self.drafters.get(model.content_hash)
-        if drafter is not None:
-            drafter.is_wanted = False
-            self.drop_unwanted_drafters()
-        return model.content_hash not in self.drafters
-
-    def drop_unwanted_drafters(self) -> None:
-        """Frees the caches of drafts that no sequence has and none will have."""
-        used = {each.drafter for each in self.sequences.values()}
-        self.drafters = {
-            name: each for name, each in self.drafters.items() if each.is_wanted or each in used
-        }
 
     def computed(self, sequence: Sequence, count: int, prompt_price: float = 1.0) -> None:
         """The next `count` of its tokens are in the cache now. prompt_price: of a prompt row."""

@@ -17,7 +17,7 @@ from realm.engine.speculation import SequenceSpeculation
 from realm.model import WeightedAdapter
 
 if TYPE_CHECKING:
-    from realm.engine.model_drafts import ModelDrafts
+    from realm.engine.drafter import Drafter
 
 Mask = NDArray[np.uint32]
 # The masks of the tokens after each of some that may come next: as many as can be told.
@@ -41,6 +41,16 @@ class TokenAhead(NamedTuple):
     allowed: Mask | None
 
 
+class Feature(NamedTuple):
+    """What a model's head multiplied to draw a token (Li et al., 2024): row, float32 [hidden].
+
+    length: how many tokens stand before that token.
+    """
+
+    length: int
+    row: NDArray[np.float32]
+
+
 @dataclass(slots=True)
 class Sequence:
     """State of one sequence; the engine alone changes it.
@@ -61,6 +71,7 @@ class Sequence:
     cache holds every token before the last of them.
     more: how many tokens will be asked for after the one it waits for, as far as anyone knows.
     steady_count: steps that drew a token for it, one after the other with nothing else between.
+    keeps_feature: whether steps leave the feature of the token that they drew last for it.
     """
 
     number: int
@@ -84,21 +95,32 @@ class Sequence:
     masks_after: MasksAfter | None = None
     adapters: tuple[WeightedAdapter, ...] = ()
     speculation: SequenceSpeculation | None = None
-    drafter: ModelDrafts | None = None
+    drafter: Drafter | None = None
     ahead: list[TokenAhead] = field(default_factory=list)
     ahead_sampling: SamplingParameters | None = None
     more: int = 0
     steady_count: int = 0
+    keeps_feature: bool = False
+    feature: Feature | None = None
 
     @property
     def pending(self) -> int:
         """Tokens that the cache does not hold yet."""
         return len(self.tokens) - self.computed
 
+    @property
+    def newest_feature(self) -> NDArray[np.float32] | None:
+        """Of its last token; None when that is not the one that was drawn last."""
+        feature = self.feature
+        if feature is None or feature.length + 1 != len(self.tokens):
+            return None
+        return feature.row
+
     def turn(self) -> None:
         """It goes on in another way than by the token that follows."""
         self.ahead.clear()
         self.steady_count = 0
+        self.feature = None
 
     def knows_next(self) -> bool:
         """Whether the token it waits for is the first of those ahead."""

@@ -15,7 +15,7 @@ from realm.engine.draws import draw_error, later_draws
 from realm.engine.fairness import OwnerLedger
 from realm.engine.output import StepOutput, TokenLogprobs
 from realm.engine.scheduler import StepPlan
-from realm.engine.sequence import Sequence, TokenAhead, Want
+from realm.engine.sequence import Feature, Sequence, TokenAhead, Want
 from realm.errors import CapacityError
 from realm.kernels import Interrupt, Team
 
@@ -55,8 +55,9 @@ def run_step(  # noqa: PLR0917
     """Computes the plan, and so many steps more that follow it (see `joining`)."""
     batch = build_batch(plan, state.sequences, guesses)
     following = np.empty((further, len(batch.tokens)), np.int32) if further else None
+    features = _feature_rows(state, batch, further)
     begin = machine.clock()
-    sampled, logits = _compute(state, machine, batch, following)
+    sampled, logits = _compute(state, machine, batch, following, features)
     seconds = machine.clock() - begin
     later = later_draws(following)
     step_count = 1 + len(later)
@@ -66,17 +67,22 @@ def run_step(  # noqa: PLR0917
     outputs, accepted = [], 0
     for each, first in batch.answered:
         guess = guesses.get(each.number)
+        last = first + len(later) * len(batch.answered)
         if guess is not None:
             rows = range(first, first + 1 + len(guess.token_ids))
-            accepted += settle_guess(
+            right = settle_guess(
                 each,
                 guess,
                 [sampled[row] for row in rows],
                 [batch.draws.logprobs(row) for row in rows],
             )
+            accepted += right
+            last += right
         each.steady_count += 1
         if later:
             _keep_ahead(each, [row[first] for row in later])
+        if features is not None and each.keeps_feature:
+            each.feature = Feature(len(each.tokens) + len(each.ahead), features[last])
         outputs.append(
             answer(state, each, sampled[first], batch.draws.logprobs(first), logits.get(first))
         )
@@ -127,12 +133,25 @@ def _keep_ahead(sequence: Sequence, tokens: list[int]) -> None:
         sequence.ahead.append(TokenAhead(token, (), None))
 
 
+def _feature_rows(state: ModelState, batch: Batch, further: int) -> NDArray[np.float32] | None:
+    """Room for what the head multiplies in each row that gives logits, and in further steps."""
+    if not any(each.keeps_feature for each, _ in batch.answered):
+        return None
+    rows = len(batch.logit_rows) * (1 + further)
+    return np.empty((rows, state.model.hyperparameters.hidden_size), np.float32)
+
+
 def _compute(
-    state: ModelState, machine: Machine, batch: Batch, following: NDArray[np.int32] | None
+    state: ModelState,
+    machine: Machine,
+    batch: Batch,
+    following: NDArray[np.int32] | None,
+    features: NDArray[np.float32] | None,
 ) -> tuple[list[int], dict[int, NDArray[np.float32]]]:
     """What was drawn in each row that gives logits, and the logits of those that asked for them.
 
     following: int32 [steps, rows]: gets what was drawn in each further step, NO_TOKEN if none came.
+    features: see `_feature_rows`.
     """
     native = state.model.native
     with state.model.step_lock:
@@ -152,6 +171,7 @@ def _compute(
             following=following,
             last_tokens=state.last_tokens,
             interrupt=machine.interrupt,
+            features_out=features,
         ).tolist()
         logits = {
             first: native.logits(first, first + 1)[0]

@@ -130,6 +130,7 @@ class Transformer:
             NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
         ],
     ) -> None: ...
+    def set_feature(self, arg: Matrix, /) -> None: ...
     def step(
         self,
         pool: CachePool,
@@ -215,6 +216,15 @@ class Transformer:
         | None = None,
         least_logprob: float = ...,
         interrupt: Interrupt | None = None,
+        features: Annotated[
+            NDArray[numpy.float32],
+            dict(shape=(None, None), order="C", device="cpu", writable=False),
+        ]
+        | None = None,
+        features_out: Annotated[
+            NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")
+        ]
+        | None = None,
     ) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
     def logits(
         self, begin: int, end: int

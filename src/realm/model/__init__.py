@@ -1,6 +1,6 @@
 """Models: hyperparameters, weights, vocabulary, and the storage that holds each once."""
 
-from realm.model.draft_model import DraftModel, match_draft, vocabulary_digest
+from realm.model.draft_model import DraftModel, check_speaks, match_draft, vocabulary_digest
 from realm.model.hyperparameters import Hyperparameters
 from realm.model.packed_adapter import (
     AdapterPrecision,
@@ -26,6 +26,7 @@ __all__ = [
     "WeightedAdapter",
     "adapter_rows",
     "check_adapters",
+    "check_speaks",
     "match_draft",
     "vocabulary_digest",
 ]

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.errors import DraftMismatchError
+from realm.errors import DraftMismatchError, ModelError
 from realm.model.stored import StoredModel
 
 TOKEN_IDS_KEY = "realm.draft.token_ids"  # noqa: S105 - of a vocabulary
@@ -51,6 +51,12 @@ class DraftModel:
         return token if self.to_target is None else int(self.to_target[token])
 
 
+def check_speaks(model: StoredModel) -> None:
+    """Raises ModelError for a model that says nothing by itself, but drafts for another one."""
+    if model.hyperparameters.reads_features:
+        raise ModelError(f"{model.name}: can only draft for another model, whose features it reads")
+
+
 def vocabulary_digest(model: StoredModel) -> str:
     """What two models with the same tokens share: SHA-256 of the tokens in order, hexadecimal."""
     if model not in _DIGESTS:
@@ -69,6 +75,7 @@ def _digest(model: StoredModel) -> str:
 def match_draft(target: StoredModel, draft: StoredModel) -> DraftModel:
     """The draft, ready for the target. Raises DraftMismatchError that says what does not fit."""
     size = target.hyperparameters.vocabulary_size
+    _check_features(target, draft)
     if TOKEN_IDS_KEY not in draft.metadata:
         other = draft.hyperparameters.vocabulary_size
         if other != size:
@@ -90,6 +97,14 @@ def match_draft(target: StoredModel, draft: StoredModel) -> DraftModel:
     known = np.flatnonzero(to_target != OTHER_TOKEN)
     from_target[to_target[known]] = known
     return DraftModel(draft, from_target, to_target)
+
+
+def _check_features(target: StoredModel, draft: StoredModel) -> None:
+    needed, given = draft.hyperparameters.hidden_size, target.hyperparameters.hidden_size
+    if draft.hyperparameters.reads_features and needed != given:
+        raise DraftMismatchError(
+            f"{draft.name}: reads features of {needed} numbers, {target.name} has {given}"
+        )
 
 
 def _read_token_ids(draft: StoredModel, target_size: int) -> NDArray[np.int32]:

@@ -55,6 +55,8 @@ class Hyperparameters:
     after the feed-forward part, before each is added. query_key_norms: an RMS norm of every
     head's query and key before rotation. query_key_value_biases: a bias on each of the three.
     fused_query_key_value, fused_gate_up: the file holds them as one tensor, rows in that order.
+    reads_features: what another model's head multiplied joins each token's embedding, so it can
+    only draft for that model.
     """
 
     architecture: str
@@ -81,3 +83,4 @@ class Hyperparameters:
     query_key_value_biases: bool = False
     fused_query_key_value: bool = False
     fused_gate_up: bool = False
+    reads_features: bool = False

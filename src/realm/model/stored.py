@@ -196,13 +196,25 @@ class StoredModel:
     ) -> NDArray[np.float32]:
         """One vector for a text: float32 [hidden].
 
-        Pools the rows that the head would read: the last layer's output after the final norm
-        (the native kernel's, row by row). pooling: 'mean' of all tokens, in float64, or the
-        'last' one. normalize: to length 1; a zero vector stays zero. Raises ConfigError for
-        another pooling, RequestError and ContextLengthError for the tokens.
+        Pools what `features` gives. pooling: 'mean' of all tokens, in float64, or the 'last' one.
+        normalize: to length 1; a zero vector stays zero. Raises ConfigError for another pooling,
+        RequestError and ContextLengthError for the tokens.
         """
         if pooling not in POOLINGS:
             raise ConfigError(f"pooling must be one of {', '.join(POOLINGS)}, not {pooling!r}")
+        normed = self.features(token_ids)
+        if pooling == "last":
+            normed = normed[-1:]
+        vector: NDArray[np.float64] = normed.mean(axis=0, dtype=np.float64)
+        length = float(np.linalg.norm(vector)) if normalize else 1.0
+        return (vector / length if length > 0.0 else vector).astype(np.float32)
+
+    def features(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """What the head would multiply after every token of one text: float32 [tokens, hidden].
+
+        The last layer's output after the final norm (the native kernel's, row by row). Raises
+        RequestError and ContextLengthError for the tokens.
+        """
         ids = self._checked(token_ids)
         hidden = np.empty((len(ids), self.hyperparameters.hidden_size), np.float32)
         evaluation = _Evaluator(self.native, self.threads, -(-len(ids) // PAGE_TOKENS))
@@ -216,16 +228,12 @@ class StoredModel:
                     layers=layers,
                     hidden_out=hidden[begin:end],
                 )
-        rows = hidden if pooling == "mean" else hidden[-1:]
-        normed = rms_norm(
+        return rms_norm(
             self.native.instruction_set,
-            rows,
+            hidden,
             self.native.final_norm,
             self.hyperparameters.epsilon,
         )
-        vector: NDArray[np.float64] = normed.mean(axis=0, dtype=np.float64)
-        length = float(np.linalg.norm(vector)) if normalize else 1.0
-        return (vector / length if length > 0.0 else vector).astype(np.float32)
 
     def compute_logits(
         self, hidden: NDArray[np.float32], adapters: Sequence[WeightedAdapter] = ()

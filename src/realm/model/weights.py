@@ -72,6 +72,8 @@ def load_transformer(
     tied = "output.weight" not in file.tensors
     head = embedding if tied else weights.matrix("output.weight")
     native.set_embedding(embedding)
+    if h.reads_features:
+        native.set_feature(weights.matrix("feature.weight"))
     # A factor of the logits is one of the row that the head multiplies.
     native.set_head(head, weights.vector("output_norm.weight") * np.float32(h.logit_scale))
     return native
@@ -87,6 +89,8 @@ def expected_shapes(h: Hyperparameters, file: GGUFFile) -> dict[str, tuple[int, 
     }
     if "output.weight" in file.tensors:
         shapes["output.weight"] = (h.vocabulary_size, hidden)
+    if h.reads_features:
+        shapes["feature.weight"] = (hidden, hidden)
     layer: dict[str, tuple[int, ...]] = {
         "attn_norm.weight": (hidden,),
         "attn_output.weight": (hidden, queries),

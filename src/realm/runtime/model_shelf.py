@@ -11,7 +11,7 @@ from pathlib import Path
 
 from realm.config import CachePrecision, ModelConfig
 from realm.errors import ConfigError
-from realm.model import DraftModel, ModelStorage, StoredModel, match_draft
+from realm.model import DraftModel, ModelStorage, StoredModel, check_speaks, match_draft
 from realm.runtime.hosted_model import HostedModel
 from realm.runtime.tenant_drafts import match_drafts
 
@@ -35,6 +35,7 @@ class ModelShelf:
         """
         started = time.perf_counter()
         stored = self._storage.load(config.model_path)
+        check_speaks(stored)
         seconds = time.perf_counter() - started
         with self._lock:
             if self.stored.setdefault(config.name, stored) is not stored:

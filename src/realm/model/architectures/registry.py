@@ -14,6 +14,8 @@ from realm.model.architectures.llama import read_llama
 from realm.model.architectures.phi3 import read_phi3
 from realm.model.architectures.qwen2 import read_qwen2
 from realm.model.architectures.qwen3 import read_qwen3
+from realm.model.architectures.realm_draft import ARCHITECTURE as REALM_DRAFT
+from realm.model.architectures.realm_draft import read_realm_draft
 from realm.model.architectures.smollm3 import read_smollm3
 from realm.model.architectures.source import MetadataSource
 from realm.model.hyperparameters import Hyperparameters
@@ -28,6 +30,7 @@ ARCHITECTURES: Mapping[str, Callable[[MetadataSource], Hyperparameters]] = Mappi
         "qwen2": read_qwen2,
         "qwen3": read_qwen3,
         "smollm3": read_smollm3,
+        REALM_DRAFT: read_realm_draft,
     }
 )
 

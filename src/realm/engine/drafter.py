@@ -1,0 +1,118 @@
+"""A draft model at work for the sequences of one target: what all kinds of draft models share."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from realm.engine.sequence import Sequence
+from realm.engine.speculation import Draft, Source, probability_grade
+from realm.errors import RealmError
+from realm.model import DraftModel, StoredModel
+
+_LOGGER = logging.getLogger(__name__)
+_GAIN = 0.1  # of the seconds of a draft's step
+
+
+class DraftWish(NamedTuple):
+    """A sequence that decodes.
+
+    most: tokens that its draft may have. chance: that one is right, by grade.
+    """
+
+    sequence: Sequence
+    most: int
+    chance: Callable[[int], float]
+
+
+class Effort(NamedTuple):
+    """What drafts took: native steps, and their rows together."""
+
+    step_count: int
+    row_count: int
+
+
+class Drafter(ABC):
+    """A draft model for the sequences of one target.
+
+    clock: seconds. seconds: of one step of the draft and the work around it, by now; 0 before the
+    first. is_alive: False after it failed; it then drafts no more, and its sequences go on without
+    it. is_wanted: False when no further sequence will have it.
+    """
+
+    def __init__(self, draft: DraftModel, target: StoredModel, clock: Callable[[], float]) -> None:
+        self.seconds = 0.0
+        self.is_alive = True
+        self.is_wanted = True
+        self.draft = draft
+        self._target = target
+        self._clock = clock
+
+    @property
+    def relative_cost(self) -> float:
+        """What a step of the draft may take before one was measured, in steps of the target."""
+        return self.draft.stored.bytes_per_token / self._target.bytes_per_token
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether its sequences must keep their features."""
+        return self.draft.stored.hyperparameters.reads_features
+
+    @abstractmethod
+    def forget(self, number: int) -> None:
+        """The sequence is closed."""
+
+    @abstractmethod
+    def truncate(self, number: int, length: int) -> None:
+        """The sequence was rewound to its first `length` tokens."""
+
+    def propose(self, wishes: Items[DraftWish], least: float) -> dict[int, Draft]:
+        """Drafts by sequence. least: the chance below which no further token is drafted."""
+        if not self.is_alive:
+            return {}
+        begin = self._clock()
+        try:
+            drafts, effort = self._propose(wishes, least)
+        except RealmError as error:
+            _LOGGER.warning("the draft model %s failed: %s", self.draft.stored.name, error)
+            self.is_alive = False
+            return {}
+        # Texts that it has not read yet would pass for slow steps.
+        if effort.step_count and effort.row_count <= 2 * effort.step_count * len(wishes):
+            seconds = (self._clock() - begin) / effort.step_count
+            self.seconds += (seconds - self.seconds) * (_GAIN if self.seconds else 1.0)
+        return drafts
+
+    @abstractmethod
+    def _propose(self, wishes: Items[DraftWish], least: float) -> tuple[dict[int, Draft], Effort]:
+        """As `propose`, and what it took. May raise a RealmError."""
+
+
+@dataclass(slots=True)
+class DraftChain:
+    """A draft in the making. survival: the chance that all of it is right."""
+
+    most: int
+    chance: Callable[[int], float]
+    tokens: list[int] = field(default_factory=list)
+    grades: list[int] = field(default_factory=list)
+    survival: float = 1.0
+
+    def extend(self, token: int, probability: float, least: float) -> bool:
+        """Add what was drawn for it, one of the target's tokens, if that is likely enough; whether
+        the draft goes on behind it."""
+        grade = probability_grade(probability)
+        self.survival *= self.chance(grade)
+        if self.survival < least and self.tokens:
+            return False
+        self.tokens.append(token)
+        self.grades.append(grade)
+        return len(self.tokens) < self.most and self.survival >= least
+
+    def draft(self) -> Draft:
+        """What has become of it; at least one token."""
+        return Draft(Source.MODEL, tuple(self.tokens), tuple(self.grades))
