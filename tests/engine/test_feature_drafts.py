@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.engine.conftest import Loader
@@ -16,15 +19,22 @@ from tests.engine.test_speculative_steps import (
     engine_with,
     watch,
 )
+from tests.tiny_model import TinyModel
 
 from realm.config import SpeculativeConfig
 from realm.engine.drafter import Drafter, DraftWish
 from realm.engine.feature_drafts import FeatureDrafts
 from realm.engine.sequence import Feature, Sequence
 from realm.engine.speculation import Source
-from realm.errors import DraftMismatchError, ModelError, NativeError
+from realm.errors import (
+    DraftMismatchError,
+    MissingTensorError,
+    ModelError,
+    NativeError,
+    TensorShapeError,
+)
 from realm.kernels import CachePool, Team
-from realm.model import DraftModel, StoredModel, match_draft
+from realm.model import DraftModel, ModelStorage, StoredModel, match_draft
 
 MODEL_ALONE = SpeculativeConfig(draft_k=5, suffix=False, history_tokens=0)
 
@@ -145,6 +155,29 @@ def test_features_of_another_shape_are_refused(
     given = {"features": np.zeros((2, 96), np.float32)} | {name: np.zeros(shape, np.float32)}
     with pytest.raises(NativeError, match="another shape"):
         _step(pair[1].stored, **given)
+
+
+@dataclasses.dataclass(frozen=True)
+class Misshapen(TinyModel):
+    """A draft whose feature matrix has another shape, or none at all."""
+
+    feature_shape: tuple[int, ...] = ()
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = super()._shapes()
+        del shapes["feature.weight"]
+        return shapes | ({"feature.weight": self.feature_shape} if self.feature_shape else {})
+
+
+@pytest.mark.parametrize(
+    ("shape", "error"), [((), MissingTensorError), ((96, 32), TensorShapeError)]
+)
+def test_a_file_without_its_feature_matrix_is_refused(
+    tmp_path: Path, shape: tuple[int, ...], error: type[ModelError]
+) -> None:
+    path = Misshapen("realm-draft", feature_shape=shape).write(tmp_path / "draft.gguf")
+    with pytest.raises(error, match="feature"):
+        ModelStorage(1).load(path)
 
 
 def _step(model: StoredModel, **given: np.ndarray) -> None:
