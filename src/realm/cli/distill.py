@@ -68,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     draft.add_argument(
         "--tied", action="store_true", help="the head is the token embedding: a smaller file"
     )
-    draft.add_argument("--block-type", choices=_BLOCK_TYPES, default="Q8_0", help="(Q8_0)")
+    draft.add_argument("--block-type", choices=_BLOCK_TYPES, default="Q4_1", help="(Q4_1)")
     draft.add_argument(
         "--embedding-block-type", choices=_BLOCK_TYPES, default="Q4_1", help="(Q4_1)"
     )

@@ -35,7 +35,7 @@ class Distilling:
     vocabulary: int = 6144
     from_layers: tuple[int, ...] = (0,)
     tied: bool = False
-    block_type: str = "Q8_0"
+    block_type: str = "Q4_1"
     embedding_block_type: str = "Q4_1"
     listening: Listening = field(default_factory=Listening)
     training: Training = field(default_factory=Training)
