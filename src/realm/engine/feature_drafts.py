@@ -32,12 +32,13 @@ class FeatureDrafts(Drafter):
     ) -> None:
         super().__init__(draft, target, clock)
         self._team = team
-        self._policies: dict[int, tuple[SamplingParameters, SamplingParameters]] = {}
+        # By sequence: under which policy it was, and what draws for it.
+        self._stand_ins: dict[int, tuple[SamplingParameters, Sequence]] = {}
         self._make_pages(_FIRST_PAGES)
 
     def forget(self, number: int) -> None:
         """See `Drafter`."""
-        self._policies.pop(number, None)
+        self._stand_ins.pop(number, None)
 
     def truncate(self, number: int, length: int) -> None:
         """See `Drafter`: nothing is kept that could be wrong."""
@@ -71,13 +72,14 @@ class FeatureDrafts(Drafter):
         return target >= 0 and chain.extend(target, probability, least)
 
     def _stand_in(self, sequence: Sequence) -> Sequence:
-        """As long as the sequence, with the draft's policy."""
+        """The same tokens under the draft's policy."""
         assert isinstance(sequence.want, SamplingParameters)
-        want, policy = self._policies.get(sequence.number, (None, None))
-        if want is not sequence.want or policy is None:
-            policy = draft_policy(sequence.want)
-            self._policies[sequence.number] = sequence.want, policy
-        return Sequence(sequence.number, sequence.owner, 0, tokens=sequence.tokens, want=policy)
+        want, found = self._stand_ins.get(sequence.number, (None, None))
+        if found is None or want != sequence.want:
+            policy, tokens = draft_policy(sequence.want), sequence.tokens
+            found = Sequence(sequence.number, sequence.owner, 0, tokens=tokens, want=policy)
+            self._stand_ins[sequence.number] = sequence.want, found
+        return found
 
     def _make_pages(self, count: int) -> None:
         """A page for each of so many drafts; what stood in others is not needed any more."""

@@ -136,7 +136,7 @@ class ModelDrafts(Drafter):
         mirror.known = len(own.tokens)
         # The answer comes from computing the last token, also when the cache holds it.
         own.computed = min(own.computed, len(own.tokens) - 1)
-        if mirror.want is not sequence.want:
+        if mirror.want != sequence.want:
             assert isinstance(sequence.want, SamplingParameters)
             mirror.want = sequence.want
             mirror.policy = draft_policy(sequence.want)
