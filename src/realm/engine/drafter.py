@@ -9,6 +9,7 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from realm.engine.draft_steps import Drawn
 from realm.engine.sequence import Sequence
 from realm.engine.speculation import Draft, Source, probability_grade
 from realm.errors import RealmError
@@ -90,6 +91,11 @@ class Drafter(ABC):
     @abstractmethod
     def _propose(self, wishes: Items[DraftWish], least: float) -> tuple[dict[int, Draft], Effort]:
         """As `propose`, and what it took. May raise a RealmError."""
+
+    def _extend(self, chain: DraftChain, drawn: Drawn, least: float) -> bool:
+        """Whether a draft goes on behind what was drawn for it, a token of the draft's."""
+        target = self.draft.target_token(drawn.token) if drawn.token >= 0 else -1
+        return target >= 0 and chain.extend(target, drawn.probability, least)
 
 
 @dataclass(slots=True)

@@ -63,13 +63,9 @@ class FeatureDrafts(Drafter):
         steps = draw_steps(self.draft, self._pool, self._table, self._team, rows, times, least)
         active = list(enumerate(chains.values()))
         for drawn in steps:
-            active = [(row, each) for row, each in active if self._extend(each, *drawn[row], least)]
+            active = [(row, each) for row, each in active if self._extend(each, drawn[row], least)]
         drafts = {number: each.draft() for number, each in chains.items() if each.tokens}
         return drafts, Effort(len(steps), len(steps) * len(chains))
-
-    def _extend(self, chain: DraftChain, token: int, probability: float, least: float) -> bool:
-        target = self.draft.target_token(token) if token >= 0 else -1
-        return target >= 0 and chain.extend(target, probability, least)
 
     def _stand_in(self, sequence: Sequence) -> Sequence:
         """The same tokens under the draft's policy."""

@@ -113,7 +113,11 @@ class ModelDrafts(Drafter):
             for number, sampled in enumerate(steps):
                 for each in active if number else ():
                     each.mirror.own.computed += 1
-                active = [each for each in active if self._extend(each, sampled, least)]
+                active = [
+                    each
+                    for each in active
+                    if self._go_on(each, sampled[each.mirror.own.number], least)
+                ]
             rows = [(each.mirror, 1) for each in active]
         drafts = {n: each.made.draft() for n, each in chains.items() if each.made.tokens}
         return drafts, Effort(step_count, row_count)
@@ -181,16 +185,11 @@ class ModelDrafts(Drafter):
             {own.number: each for own, each in zip(answered, drawn, strict=True)} for drawn in steps
         ]
 
-    def _extend(self, chain: _Chain, sampled: dict[int, Drawn], least: float) -> bool:
-        """Whether the draft goes on, with the token that was drawn for it now."""
-        own = chain.mirror.own
-        token, probability = sampled[own.number]
-        target = self.draft.target_token(token) if token >= 0 else -1
-        if target < 0:
-            return False
+    def _go_on(self, chain: _Chain, drawn: Drawn, least: float) -> bool:
+        """As `_extend`, for the mirror too."""
         length = len(chain.made.tokens)
-        goes_on = chain.made.extend(target, probability, least)
-        own.tokens += [token] * (len(chain.made.tokens) - length)
+        goes_on = self._extend(chain.made, drawn, least)
+        chain.mirror.own.tokens += [drawn.token] * (len(chain.made.tokens) - length)
         return goes_on
 
 
