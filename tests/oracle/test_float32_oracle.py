@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from .comparison import compare, disagreements, negative_log_likelihood
+from .expectations import PROMPTS
 
 
 def test_perplexity_is_as_recorded(oracle_likelihoods, windows, expectation, report):
@@ -15,17 +16,18 @@ def test_perplexity_is_as_recorded(oracle_likelihoods, windows, expectation, rep
 
 
 def test_greedy_text_makes_sense(oracle, encode, stored_model, expectation, report):
-    continuation = oracle.greedy(encode(expectation.after), 8)
+    (continuation,) = oracle.greedy([encode(expectation.after)], 8)
     text = stored_model.tokenizer.decode(continuation.token_ids)
     report(f"{expectation.after!r} -> {text!r}")
     assert expectation.completion in text
 
 
 def test_decoding_token_by_token_gives_the_logits_of_one_pass(oracle, encode, expectation):
-    token_ids = encode(expectation.after)
-    continuation = oracle.greedy(token_ids, 8)
-    whole = oracle.logits(token_ids + continuation.token_ids[:-1])[-8:]
-    np.testing.assert_allclose(continuation.logits, whole, atol=1e-2)
+    prompts = [encode(text) for text in (expectation.after, PROMPTS[1])]
+    assert len(prompts[0]) != len(prompts[1])
+    for token_ids, continuation in zip(prompts, oracle.greedy(prompts, 8), strict=True):
+        whole = oracle.logits(token_ids + continuation.token_ids[:-1])[-8:]
+        np.testing.assert_allclose(continuation.logits, whole, atol=1e-2)
 
 
 def test_rounding_activations_makes_the_recorded_noise(

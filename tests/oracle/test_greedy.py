@@ -11,8 +11,8 @@ from .expectations import GREEDY_TOKENS
 def test_departs_only_at_near_ties(oracle, stored_model, prompts, expectation, report):
     decode = stored_model.tokenizer.decode
     unexplained = []
-    for prompt, token_ids in prompts.items():
-        continuation = oracle.greedy(token_ids, GREEDY_TOKENS)
+    continuations = oracle.greedy(list(prompts.values()), GREEDY_TOKENS)
+    for (prompt, token_ids), continuation in zip(prompts.items(), continuations, strict=True):
         fed = token_ids + continuation.token_ids[:-1]
         measured = stored_model.logits(fed)[-GREEDY_TOKENS:]
         found = disagreements(continuation.logits, measured)
