@@ -123,10 +123,13 @@ def test_prompt_rows_are_worth_something_too() -> None:
     costs = {rows: 1.0 + 0.02 * rows for rows in range(300)}
     alone = plan_drafts([candidate], costs.__getitem__, LIMITS, decode_rows=1)
     assert alone == {1: 1}
-    beside = plan_drafts(
-        [candidate], costs.__getitem__, LIMITS, decode_rows=1, prompt_rows=256, prompt_worth=1.0
-    )
+    beside = plan_drafts([candidate], costs.__getitem__, LIMITS, decode_rows=1, prompt_rows=256)
     assert beside == {}
+
+
+def test_no_draft_makes_a_step_longer_that_the_rows_of_prompts_fill() -> None:
+    candidate = DraftCandidate(1, survivals([0.95]))
+    assert plan_drafts([candidate], even, LIMITS, decode_rows=4, prompt_rows=60) == {}
 
 
 def test_the_same_question_has_the_same_answer() -> None:

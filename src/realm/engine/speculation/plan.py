@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-PROMPT_WORTH = 0.5  # of a prompt's row, in decoded tokens
+# Of a prompt's row, in decoded tokens. It takes as long as theirs and has to be computed anyway:
+# if it were worth less, tokens drafted beside prompts would seem to pay when they only make the
+# step longer.
+PROMPT_WORTH = 1.0
 LEAST_GAIN = 1.02  # for the work beside a step
 
 
