@@ -72,10 +72,13 @@ def test_no_text_changes(model_path, draft_path, direct):
         plain = answers(manager, ModelConfig(model_path, "tiny"), direct=direct)
         assert manager.metrics()["a"].speculation.drafted == 0
     config = ModelConfig(model_path, "tiny", draft_path, "draft")
-    with RuntimeManager(CONFIG) as manager:
-        for _ in range(2):
-            assert answers(manager, config, direct=direct) == plain
-        figures = manager.metrics()["a"].speculation
+    for _ in range(10):  # what is drafted depends on what steps take
+        with RuntimeManager(CONFIG) as manager:
+            for _ in range(2):
+                assert answers(manager, config, direct=direct) == plain
+            figures = manager.metrics()["a"].speculation
+        if figures.drafted > figures.accepted > 0:
+            break
     assert figures.drafted > figures.accepted > 0
 
 
