@@ -116,6 +116,7 @@ class Float32Model:
         pending = torch.tensor([[0] * (width - len(ids)) + ids for ids in prompts])
         cache = None
         rows: list[torch.Tensor] = []
+        chosen: list[torch.Tensor] = []
         for _ in range(count):
             positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -pending.shape[1] :]
             with torch.inference_mode():
@@ -130,9 +131,11 @@ class Float32Model:
             cache = output.cache
             rows.append(output.logits[:, -1])
             pending = rows[-1].argmax(-1, keepdim=True)
+            chosen.append(pending)
             mask = torch.cat([mask, torch.ones_like(pending)], -1)
         logits = torch.stack(rows, 1).numpy()
-        return [GreedyContinuation(each.argmax(-1).tolist(), each) for each in logits]
+        token_ids = torch.cat(chosen, -1).tolist()
+        return [GreedyContinuation(*each) for each in zip(token_ids, logits, strict=True)]
 
     @contextmanager
     def int8_activations(self) -> Iterator[None]:

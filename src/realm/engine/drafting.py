@@ -14,7 +14,6 @@ from realm.engine.scheduler import StepPlan
 from realm.engine.sequence import Mask, Sequence, TokenAhead
 from realm.engine.speculation import (
     LEAST_GAIN,
-    PROMPT_WORTH,
     Draft,
     DraftCandidate,
     DraftLimits,
@@ -129,9 +128,7 @@ class _Drafting:
         self._decoding = decoding
         self._prompt_rows = prompt_rows
         self._limits = limits
-        worth = len(decoding) + PROMPT_WORTH * prompt_rows
-        rows = len(decoding) + prompt_rows
-        self.least = state.row_cost.least_chance(rows, worth, limits)
+        self.least = state.row_cost.least_chance(len(decoding) + prompt_rows, limits)
 
     def drafts(self) -> dict[int, _Drafted]:
         """The better one of each sequence: from texts, or from its draft model."""

@@ -19,7 +19,6 @@ from realm.engine.speculation.metrics import SourceCounts, SpeculationCounter, S
 from realm.engine.speculation.payback import Payback
 from realm.engine.speculation.plan import (
     LEAST_GAIN,
-    PROMPT_WORTH,
     DraftCandidate,
     DraftLimits,
     plan_drafts,
@@ -34,7 +33,6 @@ __all__ = [
     "LEAST_GAIN",
     "MATCH_TOKENS",
     "MEASURED_ROWS",
-    "PROMPT_WORTH",
     "Calibration",
     "Draft",
     "DraftCandidate",

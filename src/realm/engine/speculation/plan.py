@@ -11,10 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# Of a prompt's row, in decoded tokens. It takes as long as theirs and has to be computed anyway:
-# if it were worth less, tokens drafted beside prompts would seem to pay when they only make the
-# step longer.
-PROMPT_WORTH = 1.0
 LEAST_GAIN = 1.02  # for the work beside a step
 
 
@@ -50,15 +46,17 @@ def plan_drafts(
     *,
     decode_rows: int,
     prompt_rows: int = 0,
-    prompt_worth: float = PROMPT_WORTH,
     owners: Mapping[str, int] | None = None,
 ) -> Mapping[int, int]:
     """How many drafted tokens of each sequence to verify; sequences with none are left out.
 
     seconds: of a step with so many rows, `RowCost.seconds`. decode_rows: sequences that get a token
-    in this step anyway, candidates or not. prompt_rows: rows of prompts in the same step, each
-    worth `prompt_worth` of a decoded token. owners: decode rows of each owner; None when all are
-    of one.
+    in this step anyway, candidates or not. prompt_rows: rows of prompts in the same step. owners:
+    decode rows of each owner; None when all are of one.
+
+    A prompt's row is worth a decoded token: it takes as long and has to be computed anyway. If it
+    were worth less, tokens drafted beside prompts would seem to pay when they only make the step
+    longer.
 
     Takes the beginning of the line that maximises (what the step brings) / (its seconds), among
     those that leave every owner its share; of equal ones the shortest. It never returns a plan that
@@ -69,7 +67,7 @@ def plan_drafts(
         return {}
     rows = decode_rows + prompt_rows
     most = min(limits.rows, sum(len(each.survivals) for each in candidates))
-    worth = decode_rows + prompt_worth * prompt_rows
+    worth = float(rows)
     best, best_count = limits.least_gain * worth / seconds(rows), 0
     top = -min(line)[0]
     # Not even with all of them as likely as the likeliest: the common case of a full step.

@@ -54,17 +54,17 @@ class RowCost:
         low, high = reference[lower] * factors[lower], reference[lower + 1] * factors[lower + 1]
         return low + share * (high - low)
 
-    def least_chance(self, rows: int, worth: float, limits: DraftLimits) -> float:
-        """Of a drafted token, below which no draft pays beside `rows` rows that bring `worth`.
+    def least_chance(self, rows: int, limits: DraftLimits) -> float:
+        """Of a drafted token, below which no draft pays beside so many rows.
 
         As `plan_drafts` would find: even if every token of every draft were as likely. Between the
         measured counts time is a straight line, so only at these can it be lowest.
         """
-        best = limits.least_gain * worth / self.seconds(rows)
+        best = limits.least_gain * rows / self.seconds(rows)
         counts = [each - rows for each in MEASURED_ROWS if rows < each < rows + limits.rows]
         if limits.rows > 0:
             counts.append(limits.rows)
-        return min(((best * self.seconds(rows + n) - worth) / n for n in counts), default=math.inf)
+        return min(((best * self.seconds(rows + n) - rows) / n for n in counts), default=math.inf)
 
     def observe(self, rows: int, seconds: float) -> None:
         """One more step of so many rows, all of which gave logits."""
