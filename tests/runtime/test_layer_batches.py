@@ -55,8 +55,9 @@ def test_programs_meet_in_batches_and_keep_their_bits(model_path, tmp_path, monk
             return forward_layers(calls)
 
         manager._engine.forward_layers = remember
-        gate = threading.Event()
-        manager._parts.loop.call(lambda: gate.wait(60))
+        at_gate, gate = threading.Event(), threading.Event()
+        manager._parts.loop.call(lambda: (at_gate.set(), gate.wait(60)))
+        assert at_gate.wait(60)  # what came along with the gate would begin before the others
         streams = [
             tenant.stream(token_ids=ids) for tenant, ids in zip(tenants, PROMPTS, strict=True)
         ]
