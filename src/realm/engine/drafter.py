@@ -59,6 +59,11 @@ class Drafter(ABC):
         return self.draft.stored.bytes_per_token / self._target.bytes_per_token
 
     @property
+    def turn_seconds(self) -> float:
+        """What a step of the draft takes, by now; 0 before the first."""
+        return self.seconds
+
+    @property
     def reads_features(self) -> bool:
         """Whether its sequences must keep their features."""
         return self.draft.stored.hyperparameters.reads_features
@@ -79,14 +84,18 @@ class Drafter(ABC):
         try:
             drafts, effort = self._propose(wishes, least)
         except RealmError as error:
-            _LOGGER.warning("the draft model %s failed: %s", self.draft.stored.name, error)
-            self.is_alive = False
+            self.fail(error)
             return {}
         # Texts that it has not read yet would pass for slow steps.
         if effort.step_count and effort.row_count <= 2 * effort.step_count * len(wishes):
             seconds = (self._clock() - begin) / effort.step_count
             self.seconds += (seconds - self.seconds) * (_GAIN if self.seconds else 1.0)
         return drafts
+
+    def fail(self, error: RealmError) -> None:
+        """It drafts no more."""
+        _LOGGER.warning("the draft model %s failed: %s", self.draft.stored.name, error)
+        self.is_alive = False
 
     @abstractmethod
     def _propose(self, wishes: Items[DraftWish], least: float) -> tuple[dict[int, Draft], Effort]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from realm.config import SamplingParameters, SpeculativeConfig
+from realm.engine.drafted_steps import DraftedRows
 from realm.engine.drafter import Drafter, DraftWish
+from realm.engine.feature_drafts import FeatureDrafts
 from realm.engine.output import TokenLogprobs
 from realm.engine.scheduler import StepPlan
 from realm.engine.sequence import Mask, Sequence, TokenAhead
@@ -18,12 +22,13 @@ from realm.engine.speculation import (
     DraftCandidate,
     DraftLimits,
     SequenceSpeculation,
+    Source,
     plan_drafts,
 )
 from realm.errors import ConstraintError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from collections.abc import Sequence as Items
 
     from realm.engine.model_state import ModelState
@@ -43,37 +48,61 @@ class Guess(NamedTuple):
     masks: tuple[Mask | None, ...] = ()
 
 
+class Asked(NamedTuple):
+    """A draft model that was asked for every sequence of a step, and likely pays for each.
+
+    most: tokens of a draft. least: the chance below which no token is drafted.
+    """
+
+    drafter: FeatureDrafts
+    most: int
+    least: float
+
+
+class Guesses(NamedTuple):
+    """by_sequence: also those that are left out. asked: None where no model was asked for all, or
+    what is verified comes from texts."""
+
+    by_sequence: Mapping[int, Guess] = MappingProxyType({})
+    asked: Asked | None = None
+
+    @property
+    def token_count(self) -> int:
+        """Rows of the step."""
+        return sum(len(each.token_ids) for each in self.by_sequence.values())
+
+
 def plan_guesses(
     state: ModelState,
     plan: StepPlan,
     config: SpeculativeConfig,
     most_rows: int,
     least_gain: float = LEAST_GAIN,
-) -> dict[int, Guess]:
-    """The drafts of the sequences that decode in this step, also of those that are left out.
+) -> Guesses:
+    """The drafts of the sequences that decode in this step.
 
     most_rows: of the step. least_gain: what they must bring, see `DraftLimits`. Gives those that
     are verified the cache pages they need.
     """
     if not config.enabled:
-        return {}
+        return Guesses()
     decoding = [state.sequences[row.sequence] for row in plan.rows if row.decodes]
     prompt_rows = plan.token_count - len(decoding)
     decoding = [each for each in decoding if each.owner not in plan.cut]
     if not any(each.speculation for each in decoding):
-        return {}
+        return Guesses()
     limits = DraftLimits(min(config.max_draft_tokens, most_rows - plan.token_count), least_gain)
     drafting = _Drafting(state, decoding, prompt_rows, limits)
     drafts = drafting.drafts()
-    if not drafts:
-        return {}
     counts = drafting.choose(
         {n: each.survivals for n, each in drafts.items() if each.survivals[0] >= drafting.least}
     )
-    return {
+    guesses = {
         number: _guess(state, state.sequences[number], each.draft, counts.get(number, 0))
         for number, each in drafts.items()
     }
+    verified = {each.draft.source for each in guesses.values() if each.token_ids}
+    return Guesses(guesses, drafting.asked if verified <= {Source.MODEL} else None)
 
 
 def settle_guess(
@@ -101,6 +130,26 @@ def settle_guess(
     return accepted
 
 
+def settle_rows(sequence: Sequence, rows: DraftedRows) -> int:
+    """The same for a step that followed another one at once: all that is right stays ahead."""
+    accepted = 0
+    if sequence.speculation is not None and rows.draft is not None and rows.sampled[0] >= 0:
+        verified = len(rows.sampled) - 1
+        accepted = sequence.speculation.settle(rows.draft, verified, rows.sampled)
+    keep_ahead(sequence, rows.sampled[: accepted + 1])
+    return accepted
+
+
+def keep_ahead(sequence: Sequence, tokens: Items[int]) -> None:
+    """What further steps drew for it, without masks, stands ahead of it."""
+    assert isinstance(sequence.want, SamplingParameters)
+    sequence.ahead_sampling = sequence.want
+    for token in tokens:
+        if token < 0:
+            return  # whoever asks for it meets the error
+        sequence.ahead.append(TokenAhead(token, (), None))
+
+
 @dataclass(frozen=True, slots=True)
 class _Drafted:
     draft: Draft
@@ -114,7 +163,8 @@ class _Drafted:
 class _Drafting:
     """One step's drafts. decoding: the sequences that get a token in it anyway.
 
-    least: the chance of a draft's first token below which the draft cannot pay.
+    least: the chance of a draft's first token below which the draft cannot pay. asked: see
+    `Guesses`.
     """
 
     def __init__(
@@ -128,6 +178,7 @@ class _Drafting:
         self._decoding = decoding
         self._prompt_rows = prompt_rows
         self._limits = limits
+        self.asked: Asked | None = None
         self.least = state.row_cost.least_chance(len(decoding) + prompt_rows, limits)
 
     def drafts(self) -> dict[int, _Drafted]:
@@ -180,7 +231,7 @@ class _Drafting:
         """Drafts of a model, of those sequences where it is likely to bring more than its time."""
         step = self._state.row_cost.seconds
         rows = len(self._decoding) + self._prompt_rows
-        turn = drafter.seconds or step(1) * drafter.relative_cost
+        turn = drafter.turn_seconds or step(1) * drafter.relative_cost
 
         def seconds(count: int) -> float:
             return step(count) + turn * math.ceil((count - rows) / len(group))
@@ -208,6 +259,8 @@ class _Drafting:
             return {}
         longer = step(rows + 1) - step(rows) + turn / len(wishes)
         least = min(max(longer * len(self._decoding) / step(rows), _LEAST_CHANCE), _MOST_CHANCE)
+        if isinstance(drafter, FeatureDrafts) and len(wishes) == len(self._decoding):
+            self.asked = Asked(drafter, min(each.most for each in wishes), least)
         drafts = drafter.propose(wishes, least)
         return {
             sequence.number: _Drafted(draft, speculation.survivals(draft))

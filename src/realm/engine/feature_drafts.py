@@ -2,70 +2,130 @@
 
 That row says most of what the target knows of the text (Li et al., 2024), so the draft reads no
 token but the newest and keeps nothing: every draft begins anew, at the first position of a page
-that all sequences use in turn.
+that all sequences use in turn. So it can draft between two steps of one native call as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Items
+from typing import NamedTuple
 
 import numpy as np
 
 from realm.config import SamplingParameters
 from realm.engine.draft_steps import STEPS_AT_ONCE, DraftRows, draft_policy, draw_steps
+from realm.engine.drafted_steps import (
+    Drafted,
+    DraftedLimits,
+    DraftedSteps,
+    open_drafted_steps,
+)
 from realm.engine.drafter import DraftChain, Drafter, DraftWish, Effort
-from realm.engine.sequence import Sequence
+from realm.engine.sequence import Feature, Sequence
 from realm.engine.speculation import Draft
 from realm.kernels import CachePool, Team
 from realm.model import DraftModel, StoredModel
 
-_MOST = STEPS_AT_ONCE  # tokens of one draft
+MOST_DRAFTED = STEPS_AT_ONCE  # tokens of one draft
 _FIRST_PAGES = 16
+_GAIN = 0.1  # of the seconds of a native step
+
+
+class _LeftOver(NamedTuple):
+    """What was drafted behind the last step of a call. feature: of the token before it."""
+
+    feature: Feature
+    want: SamplingParameters
+    drafted: Drafted
 
 
 class FeatureDrafts(Drafter):
-    """A draft model that reads features. clock: seconds."""
+    """A draft model that reads features. clock: seconds.
+
+    native_seconds: of one of its steps alone; 0 before the first.
+    """
 
     def __init__(
         self, draft: DraftModel, target: StoredModel, team: Team, clock: Callable[[], float]
     ) -> None:
         super().__init__(draft, target, clock)
+        self.native_seconds = 0.0
         self._team = team
+        self._left_over: dict[int, _LeftOver] = {}
         # By sequence: under which policy it was, and what draws for it.
         self._stand_ins: dict[int, tuple[SamplingParameters, Sequence]] = {}
-        self._make_pages(_FIRST_PAGES)
+        self._table = np.empty((0, 1), np.int32)
+        self._make_pages(1)
+
+    @property
+    def turn_seconds(self) -> float:
+        """See `Drafter`: most drafts come from the native call of a step of the target."""
+        return self.native_seconds or self.seconds
 
     def forget(self, number: int) -> None:
         """See `Drafter`."""
         self._stand_ins.pop(number, None)
+        self._left_over.pop(number, None)
 
     def truncate(self, number: int, length: int) -> None:
-        """See `Drafter`: nothing is kept that could be wrong."""
+        """See `Drafter`: the sequence's feature is another one now, or none."""
+
+    def open_steps(self, sequences: Items[Sequence], limits: DraftedLimits) -> DraftedSteps:
+        """What a step with these sequences is followed by, in the same native call."""
+        self._make_pages(len(sequences))
+        pairs = [(each, self._stand_in(each)) for each in sequences]
+        table = self._table[: len(sequences)]
+        return open_drafted_steps(self.draft, self._pool, table, pairs, limits)
+
+    def keep(self, sequence: Sequence, drafted: Drafted) -> None:
+        """What was drafted for it already, from the feature that it has."""
+        assert isinstance(sequence.want, SamplingParameters) and sequence.feature is not None
+        self._left_over[sequence.number] = _LeftOver(sequence.feature, sequence.want, drafted)
 
     def _propose(self, wishes: Items[DraftWish], least: float) -> tuple[dict[int, Draft], Effort]:
         rows = DraftRows()
         chains: dict[int, DraftChain] = {}
+        made: dict[int, DraftChain] = {}
         for wish in wishes:
             sequence = wish.sequence
+            chain = DraftChain(min(wish.most, MOST_DRAFTED), wish.chance)
             feature = sequence.newest_feature
+            known = self._left_over.pop(sequence.number, None)
             if feature is None:
                 continue
-            chains[sequence.number] = DraftChain(min(wish.most, _MOST), wish.chance)
+            if (
+                known is not None
+                and known.feature is sequence.feature
+                and known.want == sequence.want
+            ):
+                made[sequence.number] = chain
+                for drawn, probability in zip(*known.drafted, strict=True):
+                    if not chain.extend(drawn, probability, least):
+                        break
+                continue
+            chains[sequence.number] = chain
             token = self.draft.tokens_of(sequence.tokens[-1:])
             rows.add(token, len(rows.segments), 0, self._stand_in(sequence))
             rows.features.append(feature)
-        if not chains:
-            return {}, Effort(0, 0)
-        if len(chains) > len(self._table):
-            self._make_pages(2 * len(chains))
+        step_count = self._draw(rows, chains, least) if chains else 0
+        drafts = {n: each.draft() for n, each in {**chains, **made}.items() if each.tokens}
+        return drafts, Effort(step_count, step_count * len(chains))
+
+    def _draw(self, rows: DraftRows, chains: dict[int, DraftChain], least: float) -> int:
+        """Drafts behind these rows, one for each chain; in how many steps."""
+        self._make_pages(len(chains))
         times = min(each.most for each in chains.values()) - 1
+        begin = self._clock()
         steps = draw_steps(self.draft, self._pool, self._table, self._team, rows, times, least)
+        seconds = (self._clock() - begin) / len(steps)
+        self.native_seconds += (seconds - self.native_seconds) * (
+            _GAIN if self.native_seconds else 1.0
+        )
         active = list(enumerate(chains.values()))
         for drawn in steps:
             active = [(row, each) for row, each in active if self._extend(each, drawn[row], least)]
-        drafts = {number: each.draft() for number, each in chains.items() if each.tokens}
-        return drafts, Effort(len(steps), len(steps) * len(chains))
+        return len(steps)
 
     def _stand_in(self, sequence: Sequence) -> Sequence:
         """The same tokens under the draft's policy."""
@@ -79,5 +139,8 @@ class FeatureDrafts(Drafter):
 
     def _make_pages(self, count: int) -> None:
         """A page for each of so many drafts; what stood in others is not needed any more."""
+        if count <= len(self._table):
+            return
+        count = max(2 * count, _FIRST_PAGES)
         self._pool = CachePool(self.draft.stored.native, count)
         self._table = np.arange(count, dtype=np.int32).reshape(count, 1)

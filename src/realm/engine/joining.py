@@ -1,33 +1,36 @@
 """How many steps one native call computes: decode rows alone, each with what it drew just before.
 
-Most of what a short step costs beside the native core is paid once for all of them. What the
-further ones draw stands ahead of its sequence, as drafted tokens that were right do: whoever goes
-on in another way loses them, and no text changes.
+Most of what a short step costs beside the native core is paid once for all of them. Where a draft
+model drafts from features, it does so between them as well. What the further ones draw stands ahead
+of its sequence, as drafted tokens that were right do: whoever goes on in another way loses them,
+and no text changes.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realm.config import SamplingParameters
+from realm.config import EngineConfig, SamplingParameters
+from realm.engine.drafted_steps import DraftedLimits
+from realm.engine.feature_drafts import MOST_DRAFTED
 
 if TYPE_CHECKING:
+    from realm.engine.drafting import Guesses
     from realm.engine.model_state import ModelState
     from realm.engine.scheduler import StepPlan
     from realm.engine.sequence import Sequence
 
 MOST_STEPS = 4
+_COPIED = 0.1  # accepted tokens of a step: from a text that repeats so much, drafts are longer
 STEADY_TOKENS = 8  # a sequence that drew so many in the same way will go on so
-JOINED_GAIN = 1.04  # what it brings: a ratio of tokens a second
+JOINED_GAIN = 1.04  # what it brings without drafts: a ratio of tokens a second
 
 
 def further_steps(state: ModelState, plan: StepPlan, most_seconds: float) -> int:
-    """How many steps may follow the planned one at once, if nothing is drafted in it.
+    """How many steps may follow the planned one at once.
 
     most_seconds: of all of them; nobody else is served meanwhile.
     """
-    if 1.0 + state.payback.worth > JOINED_GAIN:
-        return 0
     count = int(most_seconds / state.row_cost.seconds(max(1, len(plan.rows))))
     count = min(MOST_STEPS, plan.steps, count) - 1
     for row in plan.rows:
@@ -36,6 +39,35 @@ def further_steps(state: ModelState, plan: StepPlan, most_seconds: float) -> int
         sequence = state.sequences[row.sequence]
         count = min(count, _further_tokens(sequence, state.cache.context_length))
     return max(count, 0)
+
+
+def plan_drafted_steps(
+    state: ModelState, plan: StepPlan, guesses: Guesses, further: int, config: EngineConfig
+) -> DraftedLimits | None:
+    """How many of `further` steps may follow the planned one with drafts of their own; there is one
+    behind the last of them as well, or behind the planned one.
+
+    None where no draft model is likely to pay for every sequence.
+    """
+    asked = guesses.asked
+    sequences = [state.sequences[row.sequence] for row in plan.rows]
+    if asked is None or not all(each.more and _draws_alone(each) for each in sequences):
+        return None
+    rows = 1 + min(asked.most, MOST_DRAFTED)
+    longest = max(len(each.tokens) for each in sequences) + guesses.token_count
+    # As most steps are: a draft of two tokens, one of them likely enough.
+    seconds = state.row_cost.seconds(2 * len(sequences)) + 2.0 * asked.drafter.turn_seconds
+    further = min(
+        further,
+        int(config.joined_seconds / seconds) - 1,
+        (state.cache.context_length - longest) // rows,
+    )
+    copied = max(each.speculation.copied for each in sequences if each.speculation is not None)
+    pages = guesses.token_count + max(further, 0) * rows
+    if further < 1 or copied > _COPIED or not reserve_pages(state, plan, pages):
+        further = 0
+    most_rows = min(config.speculation.max_draft_tokens, config.step_tokens - len(sequences))
+    return DraftedLimits(further, rows - 1, most_rows, asked.least)
 
 
 def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> bool:
@@ -48,11 +80,14 @@ def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> bool:
 
 def _further_tokens(sequence: Sequence, context_length: int) -> int:
     """How many more are sure to be asked for, as far as anyone knows."""
-    want = sequence.want
-    if sequence.pending != 1 or sequence.steady_count < STEADY_TOKENS:
-        return 0
-    if not isinstance(want, SamplingParameters) or want.logprobs is not None:
-        return 0
-    if sequence.allowed is not None or sequence.masks_after is not None:
+    if sequence.steady_count < STEADY_TOKENS or not _draws_alone(sequence):
         return 0
     return min(sequence.more, context_length - len(sequence.tokens) - 1)
+
+
+def _draws_alone(sequence: Sequence) -> bool:
+    """Whether it decodes, and the native core knows all that its next token depends on."""
+    want = sequence.want
+    if sequence.pending != 1 or not isinstance(want, SamplingParameters):
+        return False
+    return want.logprobs is None and sequence.allowed is None and sequence.masks_after is None

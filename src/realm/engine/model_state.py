@@ -45,12 +45,13 @@ _RESERVE_SHARE = 8  # at most one page in this many stays free for those that ru
 
 class LastStep(NamedTuple):
     """A step in which all rows decoded. begin: on the engine's clock. step_count: it and those that
-    followed in one call. accepted: drafted tokens that were right; None without drafts."""
+    followed in one call. accepted: drafted tokens of each of them that were right, the mean; None
+    without drafts."""
 
     begin: float
     answers: int
     step_count: int
-    accepted: int | None
+    accepted: float | None
 
 
 class ModelState:

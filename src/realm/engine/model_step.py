@@ -8,12 +8,17 @@ from realm.config import EngineConfig
 from realm.engine.crowding import Crowding
 from realm.engine.drafting import plan_guesses
 from realm.engine.fairness import OwnerLedger
-from realm.engine.joining import JOINED_GAIN, further_steps, reserve_pages
+from realm.engine.joining import (
+    JOINED_GAIN,
+    further_steps,
+    plan_drafted_steps,
+    reserve_pages,
+)
 from realm.engine.model_state import LastStep, ModelState
 from realm.engine.output import StepOutput
 from realm.engine.scheduler import StepLimits, plan_step
 from realm.engine.speculation import LEAST_GAIN
-from realm.engine.step_run import Machine, answer_refused, run_step
+from realm.engine.step_run import Machine, answer_refused, run_drafted_steps, run_step
 
 
 class ModelStep(NamedTuple):
@@ -59,15 +64,24 @@ def step_model(  # noqa: PLR0917
     further = 0
     if is_alone and not machine.interrupt.is_set:
         further = further_steps(state, plan, config.joined_seconds)
-    # Nobody can draft for the steps that follow, and drafts would cost them.
-    least_gain = LEAST_GAIN * (JOINED_GAIN if further else 1.0) * state.payback.demand
+    # Drafts that bring less than steps without any, which are joined, must bring more than those.
+    joins = further > 0 and 1.0 + state.payback.worth <= JOINED_GAIN
+    least_gain = LEAST_GAIN * (JOINED_GAIN if joins else 1.0) * state.payback.demand
     guesses = plan_guesses(state, plan, config.speculation, limits.rows, least_gain)
-    has_drafts = any(guess.token_ids for guess in guesses.values())
-    if has_drafts or not reserve_pages(state, plan, further):
+    has_drafts = guesses.token_count > 0
+    drafted = plan_drafted_steps(state, plan, guesses, further, config)
+    if has_drafts or not joins or not reserve_pages(state, plan, further):
         further = 0
-    ran = run_step(state, plan, guesses, further, machine, ledger)
+    ran = (
+        run_step(state, plan, guesses.by_sequence, further, machine, ledger)
+        if drafted is None or guesses.asked is None
+        else run_drafted_steps(
+            state, plan, guesses.by_sequence, guesses.asked.drafter, drafted, machine, ledger
+        )
+    )
     state.step_count += ran.step_count
     if plan.decodes:
-        accepted = ran.accepted if has_drafts else None
+        has_drafts = has_drafts or drafted is not None
+        accepted = ran.accepted / ran.step_count if has_drafts else None
         state.last_step = LastStep(begin, len(plan.rows), ran.step_count, accepted)
     return ModelStep(refused + ran.outputs, plan.token_count, ran.step_count, ran.seconds)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Items
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.config import SamplingParameters
 from realm.engine.batch import Batch, build_batch
-from realm.engine.drafting import Guess, settle_guess
+from realm.engine.drafted_steps import DraftedLimits, DraftedSteps
+from realm.engine.drafting import Guess, keep_ahead, settle_guess, settle_rows
 from realm.engine.draws import draw_error, later_draws
 from realm.engine.fairness import OwnerLedger
+from realm.engine.feature_drafts import FeatureDrafts
 from realm.engine.output import StepOutput, TokenLogprobs
 from realm.engine.scheduler import StepPlan
-from realm.engine.sequence import Feature, Sequence, TokenAhead, Want
-from realm.errors import CapacityError
+from realm.engine.sequence import Feature, Sequence, Want
+from realm.errors import CapacityError, RealmError
 from realm.kernels import Interrupt, Team
 
 if TYPE_CHECKING:
@@ -80,13 +82,54 @@ def run_step(  # noqa: PLR0917
             last += right
         each.steady_count += 1
         if later:
-            _keep_ahead(each, [row[first] for row in later])
+            keep_ahead(each, [row[first] for row in later])
         if features is not None and each.keeps_feature:
             each.feature = Feature(len(each.tokens) + len(each.ahead), features[last])
         outputs.append(
             answer(state, each, sampled[first], batch.draws.logprobs(first), logits.get(first))
         )
     return StepsRun(outputs, seconds, step_count, accepted)
+
+
+def run_drafted_steps(  # noqa: PLR0917
+    state: ModelState,
+    plan: StepPlan,
+    guesses: Mapping[int, Guess],
+    drafter: FeatureDrafts,
+    limits: DraftedLimits,
+    machine: Machine,
+    ledger: OwnerLedger,
+) -> StepsRun:
+    """Computes the plan, all of which decodes, and steps that follow it, each with its drafts."""
+    batch = build_batch(plan, state.sequences, guesses)
+    try:
+        drafted = drafter.open_steps([each for each, _ in batch.answered], limits)
+    except RealmError as error:
+        drafter.fail(error)
+        return run_step(state, plan, guesses, 0, machine, ledger)
+    begin = machine.clock()
+    with drafter.draft.stored.step_lock:
+        sampled, _ = _compute(state, machine, batch, drafted=drafted)
+    seconds = machine.clock() - begin
+    steps = drafted.steps()
+    row_counts = [len(batch.tokens), *(sum(len(each.sampled) for each in rows) for rows in steps)]
+    _observe_drafted(state, row_counts, seconds - drafted.draft_steps * drafter.native_seconds)
+    outputs, accepted = [], 0
+    for index, (each, first) in enumerate(batch.answered):
+        state.computed(each, 1)
+        guess = guesses.get(each.number)
+        if guess is not None:
+            drawn = sampled[first : first + 1 + len(guess.token_ids)]
+            accepted += settle_guess(each, guess, drawn, [()] * len(drawn))
+        for rows in steps:
+            accepted += settle_rows(each, rows[index])
+        each.steady_count += 1
+        each.feature = Feature(len(each.tokens) + len(each.ahead), drafted.features[index])
+    for each, left_over in drafted.left_over():
+        drafter.keep(each, left_over)
+    for each, first in batch.answered:
+        outputs.append(answer(state, each, sampled[first], ()))
+    return StepsRun(outputs, seconds, len(row_counts), accepted)
 
 
 def answer_known(state: ModelState, sequence: Sequence) -> StepOutput:
@@ -123,16 +166,6 @@ def answer(
     return StepOutput(sequence.number, (token,), logprobs=logprobs)
 
 
-def _keep_ahead(sequence: Sequence, tokens: list[int]) -> None:
-    """What further steps drew for it stands ahead of it."""
-    assert isinstance(sequence.want, SamplingParameters)
-    sequence.ahead_sampling = sequence.want
-    for token in tokens:
-        if token < 0:
-            return  # whoever asks for it meets the error
-        sequence.ahead.append(TokenAhead(token, (), None))
-
-
 def _feature_rows(state: ModelState, batch: Batch, further: int) -> NDArray[np.float32] | None:
     """Room for what the head multiplies in each row that gives logits, and in further steps."""
     if not any(each.keeps_feature for each, _ in batch.answered):
@@ -141,17 +174,18 @@ def _feature_rows(state: ModelState, batch: Batch, further: int) -> NDArray[np.f
     return np.empty((rows, state.model.hyperparameters.hidden_size), np.float32)
 
 
-def _compute(
+def _compute(  # noqa: PLR0917
     state: ModelState,
     machine: Machine,
     batch: Batch,
-    following: NDArray[np.int32] | None,
-    features: NDArray[np.float32] | None,
+    following: NDArray[np.int32] | None = None,
+    features: NDArray[np.float32] | None = None,
+    drafted: DraftedSteps | None = None,
 ) -> tuple[list[int], dict[int, NDArray[np.float32]]]:
     """What was drawn in each row that gives logits, and the logits of those that asked for them.
 
     following: int32 [steps, rows]: gets what was drawn in each further step, NO_TOKEN if none came.
-    features: see `_feature_rows`.
+    features: see `_feature_rows`. drafted: other further steps.
     """
     native = state.model.native
     with state.model.step_lock:
@@ -172,6 +206,7 @@ def _compute(
             last_tokens=state.last_tokens,
             interrupt=machine.interrupt,
             features_out=features,
+            drafted=None if drafted is None else drafted.native,
         ).tolist()
         logits = {
             first: native.logits(first, first + 1)[0]
@@ -194,3 +229,13 @@ def _observe(
     if answers == rows:
         state.row_cost.observe(rows, seconds)
     return price
+
+
+def _observe_drafted(state: ModelState, row_counts: Items[int], seconds: float) -> None:
+    """Learns from the time of several steps with so many rows, as if each were as far from what was
+    expected as all are."""
+    expected = [state.row_cost.seconds(each) for each in row_counts]
+    ratio = seconds / sum(expected)
+    for rows, each in zip(row_counts, expected, strict=True):
+        state.cost.observe(rows, rows, each * ratio)
+        state.row_cost.observe(rows, each * ratio)

@@ -3,6 +3,7 @@
 from realm.kernels._native import (
     PAGE_TOKENS,
     CachePool,
+    DraftedSteps,
     Interrupt,
     Matrix,
     SideWork,
@@ -21,6 +22,7 @@ __all__ = [
     "INSTRUCTION_SETS",
     "PAGE_TOKENS",
     "CachePool",
+    "DraftedSteps",
     "Interrupt",
     "Matrix",
     "NativeAdapter",

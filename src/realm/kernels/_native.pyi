@@ -225,6 +225,7 @@ class Transformer:
             NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")
         ]
         | None = None,
+        drafted: DraftedSteps | None = None,
     ) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
     def logits(
         self, begin: int, end: int
@@ -238,6 +239,66 @@ class Transformer:
     def step_bytes(self) -> int: ...
     @property
     def weight_bytes(self) -> int: ...
+
+class DraftedSteps:
+    def __init__(
+        self,
+        draft: Transformer,
+        pool: CachePool,
+        *,
+        page_table: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ],
+        from_target: Annotated[
+            NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None,
+        to_target: Annotated[
+            NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ]
+        | None,
+        sampling_floats: Annotated[
+            NDArray[numpy.float32],
+            dict(shape=(None, None), order="C", device="cpu", writable=False),
+        ],
+        sampling_integers: Annotated[
+            NDArray[numpy.int64], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ],
+        history: Annotated[
+            NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
+        logprobs: Annotated[
+            NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")
+        ],
+        logprob_tokens: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu")
+        ],
+        chances: Annotated[
+            NDArray[numpy.float32],
+            dict(shape=(None, None), order="C", device="cpu", writable=False),
+        ],
+        wanted: Annotated[
+            NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
+        least: float,
+        most_rows: int,
+        sampled: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None, None), order="C", device="cpu")
+        ],
+        drafted: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None, None), order="C", device="cpu")
+        ],
+        probabilities: Annotated[
+            NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu")
+        ],
+        features: Annotated[
+            NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")
+        ],
+    ) -> None: ...
+    @property
+    def draft_count(self) -> int: ...
+    @property
+    def draft_steps(self) -> int: ...
 
 class Adapter:
     def __init__(

@@ -40,6 +40,10 @@ class Calibration:
         """That a token of this grade is accepted when all of its draft before it were."""
         return self._sources[source].chances[grade]
 
+    def chances(self, source: Source) -> tuple[float, ...]:
+        """The same of every grade."""
+        return tuple(self._sources[source].chances)
+
     def survivals(self, draft: Draft) -> tuple[float, ...]:
         """For each token, the chance that it and all before it are accepted; never increases."""
         product, products, chances = 1.0, [], self._sources[draft.source].chances

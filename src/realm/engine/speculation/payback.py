@@ -35,7 +35,7 @@ class Payback:
         ratio = (_PRIOR_STEPS + self._instead) / (_PRIOR_STEPS + self._brought)
         return min(max(ratio, 1.0), _MOST_DEMAND)
 
-    def observe(self, answers: int, seconds: float, accepted: int | None = None) -> None:
+    def observe(self, answers: int, seconds: float, accepted: float | None = None) -> None:
         """A step gave so many answers.
 
         accepted: and so many tokens that were drafted; None for a step without drafts.

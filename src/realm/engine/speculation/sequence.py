@@ -13,15 +13,17 @@ from realm.engine.speculation.token_index import MATCH_TOKENS, Match
 _LEARNT_FROM = 16  # one draft in so many of those that cannot pay
 _DEMANDING = 0.5  # from this least chance on
 _PAUSE = 3  # a text without a draft is left alone for so many steps
+_COPIED_GAIN = 0.05
 
 
 class SequenceSpeculation:
     """The drafts of one sequence, from its own tokens and its tenant's history.
 
     In each step: `propose`, verify the first tokens of the draft (or none of them), `settle`.
+    copied: accepted tokens of a draft lately that came from a text, not from a model.
     """
 
-    __slots__ = ("_left_out", "_pause", "_suffix", "_tenant", "draft_k")
+    __slots__ = ("_left_out", "_pause", "_suffix", "_tenant", "copied", "draft_k")
 
     def __init__(self, tenant: TenantSpeculation, draft_k: int | None = None) -> None:
         """draft_k: most tokens of a draft, if that is less than the tenant may have."""
@@ -29,6 +31,7 @@ class SequenceSpeculation:
         self._tenant = tenant
         self.draft_k = config.draft_k if draft_k is None else min(draft_k, config.draft_k)
         self._suffix = SuffixDraft(tenant.config.suffix_tokens)
+        self.copied = 0.0
         self._left_out = 0
         self._pause = 0
 
@@ -87,6 +90,8 @@ class SequenceSpeculation:
         if draft.source is Source.MODEL:
             self._tenant.gate.observe(right, known)
         accepted = min(right, verified)
+        copied = 0 if draft.source is Source.MODEL else accepted
+        self.copied += _COPIED_GAIN * (copied - self.copied)
         if verified:
             self._tenant.counter.count(draft.source, verified, accepted)
         return accepted
@@ -99,6 +104,11 @@ class SequenceSpeculation:
     def model_chance(self, grade: int) -> float:
         """That a draft model's token of this grade is accepted; see `Calibration.chance`."""
         return self._tenant.calibration.chance(Source.MODEL, grade)
+
+    @property
+    def model_chances(self) -> tuple[float, ...]:
+        """The same of every grade."""
+        return self._tenant.calibration.chances(Source.MODEL)
 
     def survivals(self, draft: Draft) -> tuple[float, ...]:
         """What `plan_drafts` takes: see `Calibration.survivals`."""
