@@ -11,6 +11,8 @@ using namespace nb::literals;
 namespace realm {
 namespace {
 
+constexpr int kMostWanted = 1 << 30;
+
 template <class T>
 bool has_shape(const Array<T, nb::ndim<3>>& array, size_t first, size_t second, size_t third) {
   return array.shape(0) == first && array.shape(1) == second && array.shape(2) == third;
@@ -80,6 +82,8 @@ DraftedArguments::DraftedArguments(Transformer& draft, CachePool& pool,
   require(rows.sampling.size() == count, "every draft needs a policy");
   for (size_t i = 0; i < count; i++) {
     const SamplingRow& row = rows.sampling[i];
+    require(wanted.data()[i] >= 0 && wanted.data()[i] <= kMostWanted,
+            "too many tokens are wanted, or fewer than none");
     require(row.draw && row.logprob_count >= 0 && row.history_count == 0 && !row.allowed,
             "a draft is drawn with log probabilities, looks at no history and has no mask");
     steps_.sequences.push_back({row, chances.data() + i * chances.shape(1), wanted.data()[i]});
@@ -153,7 +157,7 @@ void bind_drafted(nb::module_& module) {
           "from_target"_a.none(), "to_target"_a.none(), "sampling_floats"_a, "sampling_integers"_a,
           "history"_a, "logprobs"_a, "logprob_tokens"_a, "chances"_a, "wanted"_a, "least"_a, "most_rows"_a,
           "sampled"_a, "drafted"_a, "probabilities"_a, "features"_a)
-      .def_prop_ro("draft_count", &DraftedArguments::draft_count)
+      .def_prop_ro("drafted_times", &DraftedArguments::drafted_times)
       .def_prop_ro("draft_steps", &DraftedArguments::draft_steps);
 }
 

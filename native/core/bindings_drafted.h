@@ -21,9 +21,9 @@ class DraftedArguments {
 
   // The steps, ready for what was read of a target's step. Raises NativeError.
   DraftedSteps& for_step(const Transformer& target, const StepInput& input);
-  // How many rows each sequence may have in the steps that follow.
-  int most_rows() const { return steps_.times * (1 + steps_.most); }
-  int draft_count() const { return steps_.draft_count; }
+  // How many rows each sequence may have in all steps that follow.
+  int further_rows() const { return steps_.times * (1 + steps_.most); }
+  int drafted_times() const { return steps_.drafted_times; }
   int draft_steps() const { return steps_.draft_steps; }
 
  private:

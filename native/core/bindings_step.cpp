@@ -146,7 +146,7 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
   }
   if (layer_begin < layer_end)
     check_segments(model, input, pool, static_cast<int>(page_table.shape(0)),
-                   drafted ? drafted->most_rows() : following.times);
+                   drafted ? drafted->further_rows() : following.times);
   else
     input.segments.clear();
   for (size_t i = 0; i < logit_rows.shape(0); i++) {

@@ -39,7 +39,8 @@ class DraftedRun {
 
   void run() {
     for (int time = 0; accept() && !is_interrupted(); time++) {
-      draft(time);
+      const auto may_have_more = [](const DraftedSequence& each) { return each.wanted > 1; };
+      if (std::any_of(steps_.sequences.begin(), steps_.sequences.end(), may_have_more)) draft(time);
       if (time == steps_.times || is_interrupted()) return;
       verify(time);
     }
@@ -121,7 +122,7 @@ class DraftedRun {
     draft.model->step(input, *draft.pool, team_);
     follow(*draft.model, input, following, *draft.pool, team_);
     for (size_t n = 0; n < most && drawn[n * count] != -1; n++) steps_.draft_steps++;
-    steps_.draft_count++;
+    steps_.drafted_times = time + 1;
     int room = steps_.most_rows;
     for (size_t i = 0; i < count; i++) choose(time, i, drawn, room);
   }
@@ -132,7 +133,6 @@ class DraftedRun {
     const size_t at = (static_cast<size_t>(time) * count + i) * most;
     const DraftedSequence& sequence = steps_.sequences[i];
     const int32_t* to_target = steps_.draft.to_target;
-    room = std::max(room, 0);
     const size_t verified = static_cast<size_t>(std::min(room, sequence.wanted - 1));
     float survival = 1.0f;
     for (size_t n = 0; n < most; n++) {

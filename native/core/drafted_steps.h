@@ -40,7 +40,8 @@ struct DraftedSteps {
   int32_t* drafted = nullptr;  // [1 + times][sequences][most]: behind each step, also what is not verified
   float* probabilities = nullptr;  // the same shape: what the draft thinks of them
   float* features = nullptr;       // [sequences][hidden] of the newest tokens
-  int draft_count = 0, draft_steps = 0;  // how often was drafted, and in how many steps of the draft model
+  int drafted_times = 0;           // 1 + the number of the last step that was drafted behind
+  int draft_steps = 0;             // of the draft model
 };
 
 // Computes the steps after `input`, which has been computed: each of its segments is a sequence's newest

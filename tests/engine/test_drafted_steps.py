@@ -17,9 +17,9 @@ from realm.config import EngineConfig, SamplingParameters, SpeculativeConfig
 from realm.engine import Engine
 from realm.engine.drafter import Drafter
 from realm.engine.feature_drafts import FeatureDrafts
-from realm.engine.joining import STEADY_TOKENS
+from realm.engine.joining import STEADY_TOKENS, _rows_for_all
 from realm.engine.sequence import Sequence
-from realm.engine.speculation import Calibration, DraftGate, Source
+from realm.engine.speculation import MEASURED_ROWS, Calibration, DraftGate, RowCost, Source
 from realm.errors import NativeError
 from realm.kernels import CachePool, DraftedSteps, Interrupt, Team
 from realm.model import DraftModel, StoredModel, WeightedAdapter, match_draft
@@ -41,7 +41,7 @@ def pair(load_tiny: Loader, isa: str) -> tuple[StoredModel, DraftModel]:
 
 
 def engine_with(
-    speculation: SpeculativeConfig = MODEL_ALONE, joined_seconds: float = 1000.0, **limits: int
+    speculation: SpeculativeConfig = MODEL_ALONE, joined_seconds: float = 1000.0, **limits: float
 ) -> Engine:
     """No time passes, and steps are joined whatever they take."""
     return Engine(
@@ -169,6 +169,60 @@ def test_no_more_than_is_wanted(pair: tuple[StoredModel, DraftModel]) -> None:
         assert len(decoding.sequence(number).ahead) <= MODEL_ALONE.draft_k
 
 
+def test_more_is_wanted_than_a_native_number_holds(pair: tuple[StoredModel, DraftModel]) -> None:
+    target, draft = pair
+    engine = engine_with()
+    number = engine.open(target, "a", draft=draft)
+    engine.append(number, PROMPT)
+    for _ in range(COUNT):
+        engine.sample(number, GREEDY, more=2**40)
+        engine.step()
+    assert engine.speculation_metrics().accepted > 0
+
+
+@pytest.mark.parametrize("other", [{"draft_k": 0}, {"draft_k": 4}])
+def test_who_has_no_draft_model_is_not_drafted_for(
+    pair: tuple[StoredModel, DraftModel], other: dict[str, int]
+) -> None:
+    target, draft = pair
+    decoding = Decoding(engine_with(), target, draft)
+    number = decoding.begin()
+    engine = decoding.engine
+    second = engine.open(target, "b", **other)  # type: ignore[arg-type]
+    engine.append(second, PROMPT[3:])
+    decoding.tokens[second], decoding.policies[second] = [], GREEDY
+    decoding.run()
+    drafter = decoding.sequence(number).drafter
+    assert isinstance(drafter, FeatureDrafts) and drafter.is_alive
+    assert second not in {*drafter._left_over, *drafter._stand_ins}
+    engine.close(number)
+    assert not drafter._left_over and not drafter._stand_ins
+
+
+def test_who_is_cut_short_is_not_drafted_for(pair: tuple[StoredModel, DraftModel]) -> None:
+    """Twelve sequences of one owner crowd the other's one, which alone is drafted for."""
+    target, draft = pair
+    decoding = Decoding(engine_with(crowding=0.05), target, draft)
+    number = decoding.begin()
+    engine = decoding.engine
+    for index in range(12):
+        each = engine.open(target, "crowd", draft_k=0)
+        engine.append(each, PROMPT[index:])
+        decoding.tokens[each], decoding.policies[each] = [], GREEDY
+    decoding.run()
+    drafter = decoding.sequence(number).drafter
+    assert isinstance(drafter, FeatureDrafts) and drafter.is_alive
+    assert {*drafter._left_over, *drafter._stand_ins} <= {number}
+    assert engine.speculation_metrics("a").accepted > 0
+
+
+def test_drafts_leave_every_owner_a_share() -> None:
+    cost = RowCost({rows: 1.0 + 0.02 * rows for rows in MEASURED_ROWS})
+    assert _rows_for_all(cost, 2, 64) == 5  # 1.04 / 0.9 is what seven rows take
+    assert _rows_for_all(cost, 2, 3) == 3
+    assert _rows_for_all(cost, 64, 0) == 0
+
+
 def test_nothing_follows_the_end_of_a_text(pair: tuple[StoredModel, DraftModel]) -> None:
     target, draft = pair
     (end,) = target.tokenizer.end_of_generation_ids
@@ -222,7 +276,7 @@ def test_a_draft_that_cannot_begin_is_left_alone(
     def fails(*_: object) -> None:
         raise NativeError("no")
 
-    monkeypatch.setattr("realm.engine.feature_drafts.open_drafted_steps", fails)
+    monkeypatch.setattr("realm.engine.feature_drafts.open_drafted_call", fails)
     decoding = Decoding(engine_with(), *pair)
     number = decoding.begin()
     (found,) = decoding.run()
@@ -343,14 +397,14 @@ def test_every_step_is_written(native: tuple[StoredModel, DraftModel, CachePool]
     behind = np.zeros((1 + FURTHER, 1, MOST), np.int32)
     steps = drafted(draft, pool, sampled=sampled, drafted=behind)
     step(target, steps)
-    assert (steps.draft_count, steps.draft_steps) == (1 + FURTHER, (1 + FURTHER) * MOST)
+    assert (steps.drafted_times, steps.draft_steps) == (1 + FURTHER, (1 + FURTHER) * MOST)
     assert (sampled >= 0).all() and (behind >= 0).all()
     assert (sampled[:, 0, :MOST] == behind[:FURTHER, 0]).all()  # all of it was right
     interrupt = Interrupt()
     interrupt.set()
     steps = drafted(draft, pool, sampled=sampled, drafted=behind)
     step(target, steps, interrupt=interrupt)
-    assert steps.draft_count == 0
+    assert steps.drafted_times == 0
     assert (sampled == -1).all() and (behind == -1).all()
 
 
@@ -397,6 +451,8 @@ def test_no_more_rows_than_allowed(native: tuple[StoredModel, DraftModel, CacheP
         {"chances": np.ones((1, 0), np.float32)},
         {"wanted": np.zeros(0, np.int32)},
         {"wanted": np.zeros(2, np.int32)},
+        {"wanted": np.array([-1], np.int32)},
+        {"wanted": np.array([2**31 - 1], np.int32)},
         {"least": 0.0},
         {"most_rows": -1},
         {"sampled": np.zeros((FURTHER, 1, MOST), np.int32)},

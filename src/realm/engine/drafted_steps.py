@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from realm.engine.draws import NO_TOKEN, AnswerRow, build_draws
 from realm.engine.sequence import Sequence
 from realm.engine.speculation import Draft, Source, probability_grade
-from realm.kernels import CachePool
-from realm.kernels import DraftedSteps as NativeSteps
+from realm.kernels import CachePool, DraftedSteps
 from realm.model import DraftModel
 
-_LEAST = 1e-6  # something is always least
+_MOST_WANTED = 1 << 30
 
 
 class DraftedLimits(NamedTuple):
@@ -58,15 +57,17 @@ class DraftedRows(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DraftedSteps:
-    """native: for `Transformer.step`, which fills the rest. sequences: one for each segment.
+class DraftedCall:
+    """Several steps in one native call: `native` is for `Transformer.step`, which fills the rest.
+
+    sequences: one for each segment.
 
     sampled: int32 [further, sequences, 1 + most]. drafted: int32 [1 + further, sequences, most],
     behind each step. probabilities: float32, the same shape. features: float32 [sequences, hidden],
     of the newest tokens. NO_TOKEN where nothing came.
     """
 
-    native: NativeSteps
+    native: DraftedSteps
     sequences: Items[Sequence]
     sampled: NDArray[np.int32]
     drafted: NDArray[np.int32]
@@ -91,7 +92,7 @@ class DraftedSteps:
 
     def left_over(self) -> list[tuple[Sequence, Drafted]]:
         """What was drafted behind the last step: nothing has become of it yet."""
-        last = self.native.draft_count - 1
+        last = self.native.drafted_times - 1
         if last < 0 or (last < len(self.sampled) and self.sampled[last, 0, 0] != NO_TOKEN):
             return []
         return list(zip(self.sequences, self._drafted(last), strict=True))
@@ -106,16 +107,18 @@ class DraftedSteps:
         return found
 
 
-def open_drafted_steps(
+def open_drafted_call(  # noqa: PLR0917
     draft: DraftModel,
     pool: CachePool,
     table: NDArray[np.int32],
     sequences: Items[tuple[Sequence, Sequence]],
+    chances: Items[Items[float]],
     limits: DraftedLimits,
-) -> DraftedSteps:
+) -> DraftedCall:
     """For a step with these sequences. sequences: each with its stand-in under the draft's policy.
 
-    table: int32 [sequences, pages], the pages of each one's drafts in `pool`.
+    chances: that a token is right, by grade. table: int32 [sequences, pages], the pages of each
+    one's drafts in `pool`.
     """
     count, most = len(sequences), limits.most
     sampled = np.empty((limits.further, count, 1 + most), np.int32)
@@ -123,9 +126,8 @@ def open_drafted_steps(
     probabilities = np.empty(drafted.shape, np.float32)
     features = np.empty((count, draft.stored.hyperparameters.hidden_size), np.float32)
     own = [sequence for sequence, _ in sequences]
-    speculations = [each.speculation for each in own if each.speculation is not None]
     draws = build_draws([AnswerRow(each) for _, each in sequences], most).arguments
-    native = NativeSteps(
+    native = DraftedSteps(
         draft.stored.native,
         pool,
         page_table=table,
@@ -136,13 +138,13 @@ def open_drafted_steps(
         history=draws["history"],
         logprobs=draws["logprobs"],
         logprob_tokens=draws["logprob_tokens"],
-        chances=np.array([each.model_chances for each in speculations], np.float32),
-        wanted=np.array([each.more for each in own], np.int32),
-        least=max(limits.least, _LEAST),
+        chances=np.array(chances, np.float32),
+        wanted=np.array([min(each.more, _MOST_WANTED) for each in own], np.int32),
+        least=limits.least,
         most_rows=limits.rows,
         sampled=sampled,
         drafted=drafted,
         probabilities=probabilities,
         features=features,
     )
-    return DraftedSteps(native, own, sampled, drafted, probabilities, features)
+    return DraftedCall(native, own, sampled, drafted, probabilities, features)

@@ -58,9 +58,9 @@ class Drafter(ABC):
         """What a step of the draft may take before one was measured, in steps of the target."""
         return self.draft.stored.bytes_per_token / self._target.bytes_per_token
 
-    @property
-    def turn_seconds(self) -> float:
-        """What a step of the draft takes, by now; 0 before the first."""
+    def step_seconds(self, *, is_native: bool) -> float:  # noqa: ARG002
+        """What a step of the draft takes, by now; 0 before the first. is_native: in a native call
+        of the target's, if it can draft there."""
         return self.seconds
 
     @property

@@ -49,26 +49,27 @@ class Guess(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A draft model that was asked for every sequence of a step, and likely pays for each.
+    """A draft model that was asked, for it is likely to pay. sequences: for which.
 
     most: tokens of a draft. least: the chance below which no token is drafted.
     """
 
     drafter: FeatureDrafts
+    sequences: frozenset[int]
     most: int
     least: float
 
 
 class Guesses(NamedTuple):
-    """by_sequence: also those that are left out. asked: None where no model was asked for all, or
-    what is verified comes from texts."""
+    """by_sequence: also those that are left out. asked: None where no model was asked that reads
+    features, or what is verified comes from texts."""
 
     by_sequence: Mapping[int, Guess] = MappingProxyType({})
     asked: Asked | None = None
 
     @property
     def token_count(self) -> int:
-        """Rows of the step."""
+        """How many tokens are verified."""
         return sum(len(each.token_ids) for each in self.by_sequence.values())
 
 
@@ -151,7 +152,7 @@ def keep_ahead(sequence: Sequence, tokens: Items[int]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drafted:
+class _Candidate:
     draft: Draft
     survivals: tuple[float, ...]
 
@@ -181,9 +182,9 @@ class _Drafting:
         self.asked: Asked | None = None
         self.least = state.row_cost.least_chance(len(decoding) + prompt_rows, limits)
 
-    def drafts(self) -> dict[int, _Drafted]:
+    def drafts(self) -> dict[int, _Candidate]:
         """The better one of each sequence: from texts, or from its draft model."""
-        found: dict[int, _Drafted] = {}
+        found: dict[int, _Candidate] = {}
         wanting: dict[Drafter, list[tuple[Sequence, SequenceSpeculation]]] = {}
         for sequence in self._decoding:
             speculation = sequence.speculation
@@ -191,7 +192,7 @@ class _Drafting:
                 continue
             draft = speculation.propose(sequence.tokens, self._room(sequence), self.least)
             if draft is not None:
-                found[sequence.number] = _Drafted(draft, speculation.survivals(draft))
+                found[sequence.number] = _Candidate(draft, speculation.survivals(draft))
             if sequence.drafter is None or not sequence.drafter.is_alive:
                 continue
             if speculation.gate.chance < self.least:
@@ -226,12 +227,13 @@ class _Drafting:
         self,
         drafter: Drafter,
         group: list[tuple[Sequence, SequenceSpeculation]],
-        texts: Mapping[int, _Drafted],
-    ) -> dict[int, _Drafted]:
+        texts: Mapping[int, _Candidate],
+    ) -> dict[int, _Candidate]:
         """Drafts of a model, of those sequences where it is likely to bring more than its time."""
         step = self._state.row_cost.seconds
         rows = len(self._decoding) + self._prompt_rows
-        turn = drafter.turn_seconds or step(1) * drafter.relative_cost
+        is_native = not self._prompt_rows and all(each.draws_alone for each in self._decoding)
+        turn = drafter.step_seconds(is_native=is_native) or step(1) * drafter.relative_cost
 
         def seconds(count: int) -> float:
             return step(count) + turn * math.ceil((count - rows) / len(group))
@@ -259,11 +261,12 @@ class _Drafting:
             return {}
         longer = step(rows + 1) - step(rows) + turn / len(wishes)
         least = min(max(longer * len(self._decoding) / step(rows), _LEAST_CHANCE), _MOST_CHANCE)
-        if isinstance(drafter, FeatureDrafts) and len(wishes) == len(self._decoding):
-            self.asked = Asked(drafter, min(each.most for each in wishes), least)
         drafts = drafter.propose(wishes, least)
+        if isinstance(drafter, FeatureDrafts) and drafter.is_alive:
+            asked = frozenset(each.sequence.number for each in wishes)
+            self.asked = Asked(drafter, asked, min(each.most for each in wishes), least)
         return {
-            sequence.number: _Drafted(draft, speculation.survivals(draft))
+            sequence.number: _Candidate(draft, speculation.survivals(draft))
             for sequence, speculation in group
             if (draft := drafts.get(sequence.number)) is not None
         }

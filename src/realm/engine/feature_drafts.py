@@ -17,9 +17,9 @@ from realm.config import SamplingParameters
 from realm.engine.draft_steps import STEPS_AT_ONCE, DraftRows, draft_policy, draw_steps
 from realm.engine.drafted_steps import (
     Drafted,
+    DraftedCall,
     DraftedLimits,
-    DraftedSteps,
-    open_drafted_steps,
+    open_drafted_call,
 )
 from realm.engine.drafter import DraftChain, Drafter, DraftWish, Effort
 from realm.engine.sequence import Feature, Sequence
@@ -30,6 +30,7 @@ from realm.model import DraftModel, StoredModel
 MOST_DRAFTED = STEPS_AT_ONCE  # tokens of one draft
 _FIRST_PAGES = 16
 _GAIN = 0.1  # of the seconds of a native step
+_MOST_RATIO = 2.0  # a stall of the machine counts as so many times as long
 
 
 class _LeftOver(NamedTuple):
@@ -43,7 +44,7 @@ class _LeftOver(NamedTuple):
 class FeatureDrafts(Drafter):
     """A draft model that reads features. clock: seconds.
 
-    native_seconds: of one of its steps alone; 0 before the first.
+    native_seconds: of one of its steps, without what is around a draft; 0 before the first.
     """
 
     def __init__(
@@ -58,10 +59,9 @@ class FeatureDrafts(Drafter):
         self._table = np.empty((0, 1), np.int32)
         self._make_pages(1)
 
-    @property
-    def turn_seconds(self) -> float:
-        """See `Drafter`: most drafts come from the native call of a step of the target."""
-        return self.native_seconds or self.seconds
+    def step_seconds(self, *, is_native: bool) -> float:
+        """See `Drafter`."""
+        return (self.native_seconds if is_native else 0.0) or self.seconds
 
     def forget(self, number: int) -> None:
         """See `Drafter`."""
@@ -71,12 +71,18 @@ class FeatureDrafts(Drafter):
     def truncate(self, number: int, length: int) -> None:
         """See `Drafter`: the sequence's feature is another one now, or none."""
 
-    def open_steps(self, sequences: Items[Sequence], limits: DraftedLimits) -> DraftedSteps:
-        """What a step with these sequences is followed by, in the same native call."""
+    def open_call(self, sequences: Items[Sequence], limits: DraftedLimits) -> DraftedCall:
+        """What a step with these sequences, all of which draft with this, is followed by."""
         self._make_pages(len(sequences))
         pairs = [(each, self._stand_in(each)) for each in sequences]
+        chances = [each.speculation.model_chances for each in sequences if each.speculation]
         table = self._table[: len(sequences)]
-        return open_drafted_steps(self.draft, self._pool, table, pairs, limits)
+        return open_drafted_call(self.draft, self._pool, table, pairs, chances, limits)
+
+    def observe(self, ratio: float) -> None:
+        """A call with such steps took so many times as long as expected."""
+        ratio = min(max(ratio, 1.0 / _MOST_RATIO), _MOST_RATIO)
+        self.native_seconds *= 1.0 + _GAIN * (ratio - 1.0)
 
     def keep(self, sequence: Sequence, drafted: Drafted) -> None:
         """What was drafted for it already, from the feature that it has."""

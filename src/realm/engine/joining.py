@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realm.config import EngineConfig, SamplingParameters
+from realm.config import EngineConfig
 from realm.engine.drafted_steps import DraftedLimits
-from realm.engine.feature_drafts import MOST_DRAFTED
+from realm.engine.feature_drafts import MOST_DRAFTED, FeatureDrafts
+from realm.engine.speculation import LEAST_SHARE, RowCost
 
 if TYPE_CHECKING:
     from realm.engine.drafting import Guesses
@@ -43,31 +44,42 @@ def further_steps(state: ModelState, plan: StepPlan, most_seconds: float) -> int
 
 def plan_drafted_steps(
     state: ModelState, plan: StepPlan, guesses: Guesses, further: int, config: EngineConfig
-) -> DraftedLimits | None:
-    """How many of `further` steps may follow the planned one with drafts of their own; there is one
-    behind the last of them as well, or behind the planned one.
+) -> tuple[FeatureDrafts, DraftedLimits] | None:
+    """What drafts between the steps of a call, and how far: of `further` steps behind the planned
+    one as many as may have drafts of their own. It drafts behind the last of them as well.
 
     None where no draft model is likely to pay for every sequence.
     """
     asked = guesses.asked
+    if asked is None or asked.sequences != {row.sequence for row in plan.rows}:
+        return None
     sequences = [state.sequences[row.sequence] for row in plan.rows]
-    if asked is None or not all(each.more and _draws_alone(each) for each in sequences):
+    if not all(each.more and each.draws_alone for each in sequences):
         return None
     rows = 1 + min(asked.most, MOST_DRAFTED)
     longest = max(len(each.tokens) for each in sequences) + guesses.token_count
     # As most steps are: a draft of two tokens, one of them likely enough.
-    seconds = state.row_cost.seconds(2 * len(sequences)) + 2.0 * asked.drafter.turn_seconds
+    seconds = state.row_cost.seconds(2 * len(sequences))
+    seconds += 2.0 * asked.drafter.step_seconds(is_native=True)
     further = min(
         further,
         int(config.joined_seconds / seconds) - 1,
         (state.cache.context_length - longest) // rows,
     )
-    copied = max(each.speculation.copied for each in sequences if each.speculation is not None)
+    copied = max(each.speculation.copied for each in sequences if each.speculation)
     pages = guesses.token_count + max(further, 0) * rows
     if further < 1 or copied > _COPIED or not reserve_pages(state, plan, pages):
         further = 0
     most_rows = min(config.speculation.max_draft_tokens, config.step_tokens - len(sequences))
-    return DraftedLimits(further, rows - 1, most_rows, asked.least)
+    if len({each.owner for each in sequences}) > 1:
+        most_rows = _rows_for_all(state.row_cost, len(sequences), most_rows)
+    return asked.drafter, DraftedLimits(further, rows - 1, most_rows, asked.least)
+
+
+def _rows_for_all(cost: RowCost, rows: int, most: int) -> int:
+    """How many drafted rows leave everyone his share, also who has none of them."""
+    longest = cost.seconds(rows) / LEAST_SHARE
+    return max(each for each in range(most + 1) if cost.seconds(rows + each) <= longest)
 
 
 def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> bool:
@@ -80,14 +92,6 @@ def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> bool:
 
 def _further_tokens(sequence: Sequence, context_length: int) -> int:
     """How many more are sure to be asked for, as far as anyone knows."""
-    if sequence.steady_count < STEADY_TOKENS or not _draws_alone(sequence):
+    if sequence.steady_count < STEADY_TOKENS or not sequence.draws_alone:
         return 0
     return min(sequence.more, context_length - len(sequence.tokens) - 1)
-
-
-def _draws_alone(sequence: Sequence) -> bool:
-    """Whether it decodes, and the native core knows all that its next token depends on."""
-    want = sequence.want
-    if sequence.pending != 1 or not isinstance(want, SamplingParameters):
-        return False
-    return want.logprobs is None and sequence.allowed is None and sequence.masks_after is None

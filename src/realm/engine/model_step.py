@@ -70,18 +70,15 @@ def step_model(  # noqa: PLR0917
     guesses = plan_guesses(state, plan, config.speculation, limits.rows, least_gain)
     has_drafts = guesses.token_count > 0
     drafted = plan_drafted_steps(state, plan, guesses, further, config)
-    if has_drafts or not joins or not reserve_pages(state, plan, further):
-        further = 0
-    ran = (
-        run_step(state, plan, guesses.by_sequence, further, machine, ledger)
-        if drafted is None or guesses.asked is None
-        else run_drafted_steps(
-            state, plan, guesses.by_sequence, guesses.asked.drafter, drafted, machine, ledger
-        )
-    )
+    if drafted is not None:
+        has_drafts = True
+        ran = run_drafted_steps(state, plan, guesses.by_sequence, *drafted, machine, ledger)
+    else:
+        if has_drafts or not joins or not reserve_pages(state, plan, further):
+            further = 0
+        ran = run_step(state, plan, guesses.by_sequence, further, machine, ledger)
     state.step_count += ran.step_count
     if plan.decodes:
-        has_drafts = has_drafts or drafted is not None
         accepted = ran.accepted / ran.step_count if has_drafts else None
         state.last_step = LastStep(begin, len(plan.rows), ran.step_count, accepted)
     return ModelStep(refused + ran.outputs, plan.token_count, ran.step_count, ran.seconds)

@@ -109,6 +109,14 @@ class Sequence:
         return len(self.tokens) - self.computed
 
     @property
+    def draws_alone(self) -> bool:
+        """Whether it decodes, and the native core knows all that its next token depends on."""
+        want = self.want
+        if self.pending != 1 or not isinstance(want, SamplingParameters):
+            return False
+        return want.logprobs is None and self.allowed is None and self.masks_after is None
+
+    @property
     def newest_feature(self) -> NDArray[np.float32] | None:
         """Of its last token; None when that is not the one that was drawn last."""
         feature = self.feature

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm.engine.batch import Batch, build_batch
-from realm.engine.drafted_steps import DraftedLimits, DraftedSteps
+from realm.engine.drafted_steps import DraftedCall, DraftedLimits
 from realm.engine.drafting import Guess, keep_ahead, settle_guess, settle_rows
 from realm.engine.draws import draw_error, later_draws
 from realm.engine.fairness import OwnerLedger
@@ -103,7 +103,7 @@ def run_drafted_steps(  # noqa: PLR0917
     """Computes the plan, all of which decodes, and steps that follow it, each with its drafts."""
     batch = build_batch(plan, state.sequences, guesses)
     try:
-        drafted = drafter.open_steps([each for each, _ in batch.answered], limits)
+        drafted = drafter.open_call([each for each, _ in batch.answered], limits)
     except RealmError as error:
         drafter.fail(error)
         return run_step(state, plan, guesses, 0, machine, ledger)
@@ -113,7 +113,7 @@ def run_drafted_steps(  # noqa: PLR0917
     seconds = machine.clock() - begin
     steps = drafted.steps()
     row_counts = [len(batch.tokens), *(sum(len(each.sampled) for each in rows) for rows in steps)]
-    _observe_drafted(state, row_counts, seconds - drafted.draft_steps * drafter.native_seconds)
+    _observe_drafted(state, row_counts, drafter, drafted.draft_steps, seconds)
     outputs, accepted = [], 0
     for index, (each, first) in enumerate(batch.answered):
         state.computed(each, 1)
@@ -180,7 +180,7 @@ def _compute(  # noqa: PLR0917
     batch: Batch,
     following: NDArray[np.int32] | None = None,
     features: NDArray[np.float32] | None = None,
-    drafted: DraftedSteps | None = None,
+    drafted: DraftedCall | None = None,
 ) -> tuple[list[int], dict[int, NDArray[np.float32]]]:
     """What was drawn in each row that gives logits, and the logits of those that asked for them.
 
@@ -231,11 +231,18 @@ def _observe(
     return price
 
 
-def _observe_drafted(state: ModelState, row_counts: Items[int], seconds: float) -> None:
-    """Learns from the time of several steps with so many rows, as if each were as far from what was
-    expected as all are."""
+def _observe_drafted(
+    state: ModelState,
+    row_counts: Items[int],
+    drafter: FeatureDrafts,
+    draft_steps: int,
+    seconds: float,
+) -> None:
+    """Learns from the time of several steps with so many rows, and of the draft's between them, as
+    if each were as far from what was expected as all are."""
     expected = [state.row_cost.seconds(each) for each in row_counts]
-    ratio = seconds / sum(expected)
+    ratio = seconds / (sum(expected) + draft_steps * drafter.step_seconds(is_native=True))
+    drafter.observe(ratio)
     for rows, each in zip(row_counts, expected, strict=True):
         state.cost.observe(rows, rows, each * ratio)
         state.row_cost.observe(rows, each * ratio)

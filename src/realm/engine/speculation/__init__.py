@@ -19,6 +19,7 @@ from realm.engine.speculation.metrics import SourceCounts, SpeculationCounter, S
 from realm.engine.speculation.payback import Payback
 from realm.engine.speculation.plan import (
     LEAST_GAIN,
+    LEAST_SHARE,
     DraftCandidate,
     DraftLimits,
     plan_drafts,
@@ -31,6 +32,7 @@ from realm.engine.speculation.token_index import MATCH_TOKENS, Match, TokenIndex
 
 __all__ = [
     "LEAST_GAIN",
+    "LEAST_SHARE",
     "MATCH_TOKENS",
     "MEASURED_ROWS",
     "Calibration",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 LEAST_GAIN = 1.02  # for the work beside a step
+LEAST_SHARE = 0.9  # of an owner's tokens a second, whatever the drafts of others bring
 
 
 class DraftCandidate(NamedTuple):
@@ -36,7 +37,7 @@ class DraftLimits:
 
     rows: int = 64
     least_gain: float = LEAST_GAIN
-    least_share: float = 0.9
+    least_share: float = LEAST_SHARE
 
 
 def plan_drafts(
