@@ -28,7 +28,7 @@ demo: build
 	$(BIN)/realm demo
 
 test: $(STAMPS)/develop
-	$(BIN)/python -m pytest
+	$(BIN)/python tests/run.py
 
 check: $(STAMPS)/develop
 	$(BIN)/ruff format --check src tests attacks benchmarks guests adapters

@@ -10,6 +10,7 @@ import pytest
 
 from realm.model import ModelStorage, StoredModel
 
+from . import THREADS
 from .comparison import negative_log_likelihood
 from .expectations import (
     EXPECTATIONS,
@@ -46,7 +47,7 @@ def oracle(model_path) -> Iterator[Float32Model]:
 
 @pytest.fixture(scope="session")
 def stored_model(model_path) -> StoredModel:
-    return ModelStorage().load(model_path)
+    return ModelStorage(THREADS).load(model_path)
 
 
 @pytest.fixture(scope="session")

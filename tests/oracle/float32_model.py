@@ -20,10 +20,10 @@ from torch import nn
 from transformers import Gemma3ForCausalLM, LlamaForCausalLM, PreTrainedModel
 from transformers.initialization import no_init_weights
 
+from . import THREADS
 from .gguf_weights import read_weights, transformers_tensor
 
 MODEL_CLASSES = {"llama": LlamaForCausalLM, "gemma3": Gemma3ForCausalLM}
-THREADS = 2
 HEAD_ROWS = 256
 """Rows whose logits are held at once: 256 x 262,144 x 4 bytes are 268 MB."""
 ACTIVATION_BLOCK = 32

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 import gguf
 from gguf import GGMLQuantizationType
 
+from . import THREADS
 from .block_encoders import encode
 from .gguf_weights import PlainArrayReader
 
 Floats = NDArray[np.float32]
 TypeOf = Callable[[str, int], str]
 """The name of a matrix' block type from its own name and its columns."""
-THREADS = 2
 _Q8_K = np.dtype([("scale", "<f4"), ("quants", "i1", 256), ("sums", "<i2", 16)])
 
 

@@ -22,6 +22,7 @@ from realm.kernels import PAGE_TOKENS, CachePool, Team
 from realm.lora import load_adapter
 from realm.model import AdapterPrecision, ModelStorage, StoredModel, WeightedAdapter, adapter_rows
 
+from . import THREADS
 from .comparison import Difference, compare
 from .float32_model import Float32Model, _round_to_int8
 
@@ -83,7 +84,7 @@ class PeftRun:
 
 @pytest.fixture(scope="module")
 def stored(smollm2_path: Path) -> StoredModel:
-    return ModelStorage(threads=2).load(smollm2_path)
+    return ModelStorage(THREADS).load(smollm2_path)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from realm.kernels import can_pack
 from realm.kernels.block_types import BlockType
 from realm.model import ModelStorage
 
+from . import THREADS
 from .block_encoders import encode
 from .comparison import compare, token_likelihoods
 from .expectations import PERPLEXITY_TOLERANCE
@@ -83,7 +84,7 @@ def sides(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_perplexity(
     block_type: str, sides: Sides, english_text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = ModelStorage(threads=2).load(sides.write(block_type))
+    model = ModelStorage(THREADS).load(sides.write(block_type))
     ids = list(model.tokenizer.encode(english_text)[: TOKENS + 1])
     following = np.array(ids[1:])
     exact, measured = sides.float32.logits(ids[:-1]), model.logits(ids[:-1])
