@@ -42,14 +42,15 @@ void check_tokens(const std::optional<Tokens>& tokens, int least, int end) {
 DraftedArguments::DraftedArguments(Transformer& draft, CachePool& pool,
                                    Array<const int32_t, nb::ndim<2>> page_table,
                                    std::optional<Tokens> from_target, std::optional<Tokens> to_target,
-                                   Draws draws, Rows chances, Tokens wanted, float least, int most_rows,
-                                   Integers sampled, Integers drafted, Floats probabilities,
+                                   Draws draws, Rows chances, Vector costs, Tokens wanted, float least,
+                                   int most_rows, Integers sampled, Integers drafted, Floats probabilities,
                                    Array<float, nb::ndim<2>> features)
     : page_table_(page_table),
       from_target_(from_target),
       to_target_(to_target),
       draws_(draws),
       chances_(chances),
+      costs_(costs),
       wanted_(wanted),
       sampled_(sampled),
       drafted_(drafted),
@@ -64,6 +65,9 @@ DraftedArguments::DraftedArguments(Transformer& draft, CachePool& pool,
   require(features.shape(0) == count && features.shape(1) == static_cast<size_t>(draft.shape_.hidden),
           "features have another shape than the drafts");
   require(chances.shape(0) == count && chances.shape(1) > 0, "every draft needs chances by grade");
+  require(costs.size() == 1 + most, "steps with no drafted token up to all of them need a cost each");
+  for (size_t i = 0; i < costs.size(); i++)
+    require(std::isfinite(costs.data()[i]) && costs.data()[i] > 0.0f, "a step's cost must be a number > 0");
   require(least > 0.0f && least <= 1.0f && most_rows >= 0, "no limits of drafts");
   require(from_target.has_value() == to_target.has_value(), "tokens are the same, or both lists are there");
   steps_.draft = {&draft,
@@ -92,6 +96,7 @@ DraftedArguments::DraftedArguments(Transformer& draft, CachePool& pool,
   steps_.most = static_cast<int>(most);
   steps_.most_rows = most_rows;
   steps_.least = least;
+  steps_.costs = costs.data();
   steps_.times = static_cast<int>(times);
   steps_.sampled = sampled.data();
   steps_.drafted = drafted.data();
@@ -140,7 +145,7 @@ void bind_drafted(nb::module_& module) {
              std::optional<Tokens> to_target, Rows sampling_floats,
              Array<const int64_t, nb::ndim<2>> sampling_integers, Tokens history,
              Array<float, nb::ndim<2>> logprobs, Array<int32_t, nb::ndim<2>> logprob_tokens, Rows chances,
-             Tokens wanted, float least, int most_rows, DraftedArguments::Integers sampled,
+             Vector costs, Tokens wanted, float least, int most_rows, DraftedArguments::Integers sampled,
              DraftedArguments::Integers drafted, DraftedArguments::Floats probabilities,
              Array<float, nb::ndim<2>> features) {
             Draws draws;
@@ -150,13 +155,14 @@ void bind_drafted(nb::module_& module) {
             draws.logprobs = logprobs;
             draws.logprob_tokens = logprob_tokens;
             draws.noise_tokens = to_target;
-            new (self) DraftedArguments(draft, pool, page_table, from_target, to_target, draws, chances,
-                                        wanted, least, most_rows, sampled, drafted, probabilities, features);
+            new (self)
+                DraftedArguments(draft, pool, page_table, from_target, to_target, draws, chances, costs,
+                                 wanted, least, most_rows, sampled, drafted, probabilities, features);
           },
           nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), "draft"_a, "pool"_a, nb::kw_only(), "page_table"_a,
           "from_target"_a.none(), "to_target"_a.none(), "sampling_floats"_a, "sampling_integers"_a,
-          "history"_a, "logprobs"_a, "logprob_tokens"_a, "chances"_a, "wanted"_a, "least"_a, "most_rows"_a,
-          "sampled"_a, "drafted"_a, "probabilities"_a, "features"_a)
+          "history"_a, "logprobs"_a, "logprob_tokens"_a, "chances"_a, "costs"_a, "wanted"_a, "least"_a,
+          "most_rows"_a, "sampled"_a, "drafted"_a, "probabilities"_a, "features"_a)
       .def_prop_ro("drafted_times", &DraftedArguments::drafted_times)
       .def_prop_ro("draft_steps", &DraftedArguments::draft_steps);
 }

@@ -16,7 +16,7 @@ class DraftedArguments {
   // Checks what the target has no part in. Raises NativeError.
   DraftedArguments(Transformer& draft, CachePool& pool, Array<const int32_t, nanobind::ndim<2>> page_table,
                    std::optional<Tokens> from_target, std::optional<Tokens> to_target, Draws draws,
-                   Rows chances, Tokens wanted, float least, int most_rows, Integers sampled,
+                   Rows chances, Vector costs, Tokens wanted, float least, int most_rows, Integers sampled,
                    Integers drafted, Floats probabilities, Array<float, nanobind::ndim<2>> features);
 
   // The steps, ready for what was read of a target's step. Raises NativeError.
@@ -31,6 +31,7 @@ class DraftedArguments {
   std::optional<Tokens> from_target_, to_target_;
   Draws draws_;
   Rows chances_;
+  Vector costs_;
   Tokens wanted_;
   Integers sampled_, drafted_;
   Floats probabilities_;

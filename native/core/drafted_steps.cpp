@@ -127,14 +127,16 @@ class DraftedRun {
     for (size_t i = 0; i < count; i++) choose(time, i, drawn, room);
   }
 
-  // Notes the draft of one text, as far as it goes, and takes what is likely enough.
+  // Notes the draft of one text, as far as it goes, and takes what brings the most tokens for the time of a
+  // step in which every text has as many.
   void choose(int time, size_t i, const std::vector<int32_t>& drawn, int& room) {
     const size_t count = texts_.size(), most = static_cast<size_t>(steps_.most);
     const size_t at = (static_cast<size_t>(time) * count + i) * most;
     const DraftedSequence& sequence = steps_.sequences[i];
     const int32_t* to_target = steps_.draft.to_target;
     const size_t verified = static_cast<size_t>(std::min(room, sequence.wanted - 1));
-    float survival = 1.0f;
+    float survival = 1.0f, tokens = 1.0f, best = tokens / steps_.costs[0];
+    size_t taken = 0;
     for (size_t n = 0; n < most; n++) {
       const int32_t own = drawn[n * count + i];
       const int32_t token = own >= 0 && to_target ? to_target[own] : own;
@@ -146,10 +148,15 @@ class DraftedRun {
       if (survival < steps_.least && n > 0) break;
       steps_.drafted[at + n] = token;
       steps_.probabilities[at + n] = probability;
-      if (survival < steps_.least) break;
-      if (n < verified) texts_[i].drafted.push_back(token);
+      tokens += survival;
+      if (n < verified && tokens / steps_.costs[n + 1] > best) {
+        best = tokens / steps_.costs[n + 1];
+        taken = n + 1;
+      }
     }
-    room -= static_cast<int>(texts_[i].drafted.size());
+    const int32_t* drafted = steps_.drafted + at;
+    texts_[i].drafted.assign(drafted, drafted + taken);
+    room -= static_cast<int>(taken);
   }
 
   // The step with the newest tokens and what was drafted behind them.

@@ -30,10 +30,11 @@ struct DraftedSequence {
 struct DraftedSteps {
   FeatureDraft draft;
   std::vector<DraftedSequence> sequences;
-  int grades = 0;      // equal parts of 0..1 that a probability falls in
-  int most = 0;        // tokens of one draft
-  int most_rows = 0;   // drafted, of one step
-  float least = 0.0f;  // chance below which no token is drafted, nor verified
+  int grades = 0;                // equal parts of 0..1 that a probability falls in
+  int most = 0;                  // tokens of one draft
+  int most_rows = 0;             // drafted, of one step
+  float least = 0.0f;            // chance below which no token is drafted
+  const float* costs = nullptr;  // [1 + most] what a step takes in which every sequence has so many drafted
   int times = 0;
   // What comes of it; what does not come is left as it is.
   int32_t* sampled = nullptr;  // [times][sequences][1 + most]: in the rows of each step that follows

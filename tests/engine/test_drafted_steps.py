@@ -353,6 +353,7 @@ def drafted(draft: DraftModel, pool: CachePool, **changes: object) -> DraftedSte
         "logprobs": np.zeros((MOST, 1), np.float32),
         "logprob_tokens": np.zeros((MOST, 1), np.int32),
         "chances": np.ones((1, 17), np.float32),
+        "costs": np.ones(1 + MOST, np.float32),
         "wanted": np.array([40], np.int32),
         "least": 1e-9,
         "most_rows": 64,
@@ -412,9 +413,10 @@ def test_no_more_rows_than_allowed(native: tuple[StoredModel, DraftModel, CacheP
     target, draft, pool = native
     for changes, expected in (
         ({"most_rows": 0}, 0), ({"most_rows": 2}, 2), ({"chances": np.zeros((1, 17))}, 0),
-        ({"chances": np.full((1, 17), 1e-4)}, 2), ({"wanted": np.array([2])}, 1),
+        ({"chances": np.full((1, 17), 0.01), "least": 5e-5}, 2), ({"wanted": np.array([2])}, 1),
+        ({"costs": np.array([1, 2.5, 2.9, 4.1])}, 2), ({"costs": np.array([1, 2, 3, 4])}, 0),
     ):  # fmt: skip
-        kinds = {"chances": np.float32, "wanted": np.int32}
+        kinds = {"chances": np.float32, "costs": np.float32, "wanted": np.int32}
         given = {
             name: np.asarray(each, kinds[name]) if name in kinds else each
             for name, each in changes.items()
@@ -449,6 +451,9 @@ def test_no_more_rows_than_allowed(native: tuple[StoredModel, DraftModel, CacheP
         {"logprobs": np.zeros((2, 1), np.float32), "logprob_tokens": np.zeros((2, 1), np.int32)},
         {"chances": np.ones((2, 17), np.float32)},
         {"chances": np.ones((1, 0), np.float32)},
+        {"costs": np.ones(MOST, np.float32)},
+        {"costs": np.array([1, 1, 0, 1], np.float32)},
+        {"costs": np.array([1, 1, np.inf, 1], np.float32)},
         {"wanted": np.zeros(0, np.int32)},
         {"wanted": np.zeros(2, np.int32)},
         {"wanted": np.array([-1], np.int32)},

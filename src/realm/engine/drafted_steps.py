@@ -25,13 +25,15 @@ _MOST_WANTED = 1 << 30
 class DraftedLimits(NamedTuple):
     """further: steps after the planned one. most: tokens of one draft. rows: drafted, of one step.
 
-    least: the chance below which no token is drafted, nor verified.
+    least: the chance below which no token is drafted. costs: seconds of a step in which every
+    sequence has so many drafted tokens, from 0 to `most`.
     """
 
     further: int
     most: int
     rows: int
     least: float
+    costs: tuple[float, ...]
 
 
 class Drafted(NamedTuple):
@@ -139,6 +141,7 @@ def open_drafted_call(  # noqa: PLR0917
         logprobs=draws["logprobs"],
         logprob_tokens=draws["logprob_tokens"],
         chances=np.array(chances, np.float32),
+        costs=np.array(limits.costs, np.float32),
         wanted=np.array([min(each.more, _MOST_WANTED) for each in own], np.int32),
         least=limits.least,
         most_rows=limits.rows,

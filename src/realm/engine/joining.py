@@ -73,7 +73,8 @@ def plan_drafted_steps(
     most_rows = min(config.speculation.max_draft_tokens, config.step_tokens - len(sequences))
     if len({each.owner for each in sequences}) > 1:
         most_rows = _rows_for_all(state.row_cost, len(sequences), most_rows)
-    return asked.drafter, DraftedLimits(further, rows - 1, most_rows, asked.least)
+    costs = tuple(state.row_cost.seconds(n * len(sequences)) for n in range(1, 1 + rows))
+    return asked.drafter, DraftedLimits(further, rows - 1, most_rows, asked.least, costs)
 
 
 def _rows_for_all(cost: RowCost, rows: int, most: int) -> int:

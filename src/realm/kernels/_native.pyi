@@ -277,6 +277,9 @@ class DraftedSteps:
             NDArray[numpy.float32],
             dict(shape=(None, None), order="C", device="cpu", writable=False),
         ],
+        costs: Annotated[
+            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
         wanted: Annotated[
             NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
         ],
