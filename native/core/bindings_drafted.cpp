@@ -4,14 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace realm {
 namespace {
-
-constexpr int kMostWanted = 1 << 30;
 
 template <class T>
 bool has_shape(const Array<T, nb::ndim<3>>& array, size_t first, size_t second, size_t third) {
@@ -86,7 +85,7 @@ DraftedArguments::DraftedArguments(Transformer& draft, CachePool& pool,
   require(rows.sampling.size() == count, "every draft needs a policy");
   for (size_t i = 0; i < count; i++) {
     const SamplingRow& row = rows.sampling[i];
-    require(wanted.data()[i] >= 0 && wanted.data()[i] <= kMostWanted,
+    require(wanted.data()[i] >= 0 && wanted.data()[i] < std::numeric_limits<int32_t>::max(),
             "too many tokens are wanted, or fewer than none");
     require(row.draw && row.logprob_count >= 0 && row.history_count == 0 && !row.allowed,
             "a draft is drawn with log probabilities, looks at no history and has no mask");

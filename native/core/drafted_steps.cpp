@@ -39,8 +39,9 @@ class DraftedRun {
 
   void run() {
     for (int time = 0; accept() && !is_interrupted(); time++) {
-      const auto may_have_more = [](const DraftedSequence& each) { return each.wanted > 1; };
-      if (std::any_of(steps_.sequences.begin(), steps_.sequences.end(), may_have_more)) draft(time);
+      // A last token comes without a draft.
+      const auto wants_more = [](const DraftedSequence& each) { return each.wanted > 1; };
+      if (std::any_of(steps_.sequences.begin(), steps_.sequences.end(), wants_more)) draft(time);
       if (time == steps_.times || is_interrupted()) return;
       verify(time);
     }

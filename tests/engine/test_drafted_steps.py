@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tests.engine.changes import fork, other_policy, other_tokens, rewind
+from tests.engine.changes import assert_goes_on_as, fork, other_policy, other_tokens, rewind
 from tests.engine.conftest import Loader
-from tests.engine.test_joined_steps import GREEDY, NO_DRAFTS, POLICIES, PROMPT
+from tests.engine.decoding import GREEDY, PROMPT, Decoding
+from tests.engine.test_joined_steps import NO_DRAFTS, POLICIES
 from tests.random_adapters import random_adapter
 from tests.tiny_model import VOCABULARY
 
-from realm.config import EngineConfig, SamplingParameters, SpeculativeConfig
+from realm.config import EngineConfig, SpeculativeConfig
 from realm.engine import Engine
 from realm.engine.drafter import Drafter
 from realm.engine.feature_drafts import FeatureDrafts
 from realm.engine.joining import STEADY_TOKENS, _rows_for_all
-from realm.engine.sequence import Sequence
 from realm.engine.speculation import MEASURED_ROWS, Calibration, DraftGate, RowCost, Source
 from realm.errors import NativeError
 from realm.kernels import CachePool, DraftedSteps, Interrupt, Team
@@ -55,50 +55,6 @@ def engine_with(
     )
 
 
-class Decoding:
-    """Texts that one engine goes on with, until each has so many tokens."""
-
-    def __init__(self, engine: Engine, model: StoredModel, draft: DraftModel | None = None) -> None:
-        self.engine = engine
-        self.model = model
-        self.draft = draft
-        self.calls = 0
-        self.tokens: dict[int, list[int]] = {}
-        self.policies: dict[int, SamplingParameters] = {}
-
-    def begin(
-        self,
-        policy: SamplingParameters = GREEDY,
-        prompt: list[int] = PROMPT,
-        adapters: tuple[WeightedAdapter, ...] = (),
-    ) -> int:
-        number = self.engine.open(self.model, "a", adapters=adapters, draft=self.draft)
-        self.engine.append(number, prompt)
-        self.tokens[number] = []
-        self.policies[number] = policy
-        return number
-
-    def run(self, count: int = COUNT) -> list[list[int]]:
-        """Asks for so many tokens of each, and says so."""
-        for number in self.tokens:
-            self.engine.sample(number, self.policies[number], more=count - 1)
-        while any(len(each) < count for each in self.tokens.values()):
-            before = self.engine.step_count
-            outputs = self.engine.step()
-            self.calls += self.engine.step_count > before
-            for output in outputs:
-                assert output.error is None
-                mine = self.tokens[output.sequence]
-                mine += output.token_ids
-                if len(mine) < count:
-                    more = count - len(mine) - 1
-                    self.engine.sample(output.sequence, self.policies[output.sequence], more=more)
-        return list(self.tokens.values())
-
-    def sequence(self, number: int) -> Sequence:
-        return self.engine._find(number)[1]
-
-
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_texts_repeat(pair: tuple[StoredModel, DraftModel], name: str, batch: int) -> None:
@@ -111,7 +67,7 @@ def test_texts_repeat(pair: tuple[StoredModel, DraftModel], name: str, batch: in
             policy = dataclasses.replace(POLICIES[name], seed=index)
             adapters = (WeightedAdapter(packed, 0.5),) if index % 3 == 1 else ()
             decoding.begin(policy, PROMPT[index:], adapters)
-        found.append(decoding.run())
+        found.append(decoding.run(COUNT))
     assert found[0] == found[1]
     counts = decoding.engine.speculation_metrics().by_source[Source.MODEL]
     assert counts.accepted > 0
@@ -136,7 +92,7 @@ def test_a_draft_that_is_wrong_changes_nothing(
             decoding = Decoding(engine_with(speculation), model, draft)
             for index in range(3):
                 decoding.begin(dataclasses.replace(policy, seed=index), PROMPT[index:])
-            found.append(decoding.run())
+            found.append(decoding.run(COUNT))
         assert found[0] == found[1]
         metrics = decoding.engine.speculation_metrics()
         assert metrics.drafted > COUNT + metrics.accepted
@@ -156,7 +112,7 @@ def test_the_draft_is_asked_once(
     monkeypatch.setattr(FeatureDrafts, "_draw", watched)
     decoding = Decoding(engine_with(), *pair)
     number = decoding.begin()
-    decoding.run()
+    decoding.run(COUNT)
     assert asked[0] < STEADY_TOKENS  # until it joins
     assert max(asked) <= 2 * STEADY_TOKENS
 
@@ -191,7 +147,7 @@ def test_who_has_no_draft_model_is_not_drafted_for(
     second = engine.open(target, "b", **other)  # type: ignore[arg-type]
     engine.append(second, PROMPT[3:])
     decoding.tokens[second], decoding.policies[second] = [], GREEDY
-    decoding.run()
+    decoding.run(COUNT)
     drafter = decoding.sequence(number).drafter
     assert isinstance(drafter, FeatureDrafts) and drafter.is_alive
     assert second not in {*drafter._left_over, *drafter._stand_ins}
@@ -209,7 +165,7 @@ def test_who_is_cut_short_is_not_drafted_for(pair: tuple[StoredModel, DraftModel
         each = engine.open(target, "crowd", draft_k=0)
         engine.append(each, PROMPT[index:])
         decoding.tokens[each], decoding.policies[each] = [], GREEDY
-    decoding.run()
+    decoding.run(COUNT)
     drafter = decoding.sequence(number).drafter
     assert isinstance(drafter, FeatureDrafts) and drafter.is_alive
     assert {*drafter._left_over, *drafter._stand_ins} <= {number}
@@ -228,7 +184,7 @@ def test_nothing_follows_the_end_of_a_text(pair: tuple[StoredModel, DraftModel])
     (end,) = target.tokenizer.end_of_generation_ids
     decoding = Decoding(engine_with(), target, draft)
     decoding.begin(dataclasses.replace(GREEDY, logit_bias=((end, 1000.0),)))
-    assert decoding.run() == [[end] * COUNT]
+    assert decoding.run(COUNT) == [[end] * COUNT]
     assert decoding.calls == decoding.engine.step_count
 
 
@@ -236,14 +192,14 @@ def test_an_interrupt_ends_it(pair: tuple[StoredModel, DraftModel]) -> None:
     decoding = Decoding(engine_with(), *pair)
     decoding.begin()
     decoding.engine.interrupt.set()
-    decoding.run()
+    decoding.run(COUNT)
     assert decoding.calls == decoding.engine.step_count
 
 
 def test_time_is_limited(pair: tuple[StoredModel, DraftModel]) -> None:
     decoding = Decoding(engine_with(joined_seconds=1.2), *pair)  # one step takes a second
     decoding.begin()
-    decoding.run()
+    decoding.run(COUNT)
     assert decoding.calls == decoding.engine.step_count
 
 
@@ -251,10 +207,10 @@ def test_the_context_is_limited(pair: tuple[StoredModel, DraftModel]) -> None:
     target, draft = pair
     decoding = Decoding(engine_with(context_length=len(PROMPT) + COUNT), target, draft)
     decoding.begin()
-    (found,) = decoding.run()
+    (found,) = decoding.run(COUNT)
     plain = Decoding(engine_with(NO_DRAFTS), target)
     plain.begin()
-    assert plain.run() == [found]
+    assert plain.run(COUNT) == [found]
 
 
 def test_a_text_that_repeats_itself_drafts_for_itself(
@@ -279,12 +235,12 @@ def test_a_draft_that_cannot_begin_is_left_alone(
     monkeypatch.setattr("realm.engine.feature_drafts.open_drafted_call", fails)
     decoding = Decoding(engine_with(), *pair)
     number = decoding.begin()
-    (found,) = decoding.run()
+    (found,) = decoding.run(COUNT)
     drafter = decoding.sequence(number).drafter
     assert drafter is not None and not drafter.is_alive
     plain = Decoding(engine_with(NO_DRAFTS), pair[0])
     plain.begin()
-    assert plain.run() == [found]
+    assert plain.run(COUNT) == [found]
 
 
 def go_on(engine: Engine, number: int) -> int:
@@ -305,18 +261,7 @@ def test_what_changes_while_tokens_are_ahead(
         engine.step()
     assert sequence.ahead
     changed = change(engine, number)
-    tokens = list(engine._find(changed)[1].tokens)
-    plain = engine_with(NO_DRAFTS)
-    other = plain.open(target, "a")
-    plain.append(other, tokens)
-    for _ in range(30):
-        found = []
-        for each, which in ((engine, changed), (plain, other)):
-            each.sample(which, GREEDY, more=20)
-            while not (outputs := each.step()):
-                pass
-            found.append(outputs[0].token_ids)
-        assert found[0] == found[1]
+    assert_goes_on_as(engine, changed, engine_with(NO_DRAFTS), target, 30)
 
 
 def test_features_are_those_of_the_newest_tokens(pair: tuple[StoredModel, DraftModel]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from tests.engine.changes import fork, other_policy, other_tokens, rewind
 from tests.engine.conftest import Loader
+from tests.engine.decoding import GREEDY, PROMPT, Decoding
 from tests.random_adapters import random_adapter
 from tests.tiny_model import VOCABULARY
 
@@ -20,8 +21,6 @@ from realm.errors import NativeError
 from realm.kernels import Interrupt
 from realm.model import StoredModel, WeightedAdapter
 
-PROMPT = list(range(40, 72))
-GREEDY = SamplingParameters(temperature=0.0)
 SAMPLED = SamplingParameters(temperature=1.2, seed=11)
 POLICIES = {
     "greedy": GREEDY,
@@ -47,52 +46,6 @@ def engine_with(joined_seconds: float = 1.0, speculation: SpeculativeConfig = NO
     return Engine(config, lambda: next(ticks) * 1e-6)
 
 
-class Decoding:
-    """Texts that one engine goes on with, until each has so many tokens."""
-
-    def __init__(self, engine: Engine, model: StoredModel) -> None:
-        self.engine = engine
-        self.model = model
-        self.calls = 0
-        self.tokens: dict[int, list[int]] = {}
-        self._policies: dict[int, SamplingParameters] = {}
-        self._count = 0
-
-    def begin(
-        self,
-        policy: SamplingParameters,
-        prompt: Sequence[int] = PROMPT,
-        adapters: Sequence[WeightedAdapter] = (),
-    ) -> int:
-        number = self.engine.open(self.model, "a", adapters=adapters)
-        self.engine.append(number, prompt)
-        self.tokens[number] = []
-        self._policies[number] = policy
-        return number
-
-    def run(self, count: int = COUNT) -> list[list[int]]:
-        self._count = count
-        for number in self.tokens:
-            self.ask(number)
-        while any(len(each) < count for each in self.tokens.values()):
-            self.step()
-        return list(self.tokens.values())
-
-    def step(self) -> None:
-        before = self.engine.step_count
-        outputs = self.engine.step()
-        self.calls += self.engine.step_count > before
-        for output in outputs:
-            assert output.error is None
-            self.tokens[output.sequence] += output.token_ids
-            self.ask(output.sequence)
-
-    def ask(self, number: int) -> None:
-        left = self._count - len(self.tokens[number])
-        if left > 0:
-            self.engine.sample(number, self._policies[number], more=left - 1)
-
-
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("batch", [1, 3, 16])
 def test_the_same_tokens_in_fewer_calls(load_tiny: Loader, isa: str, name: str, batch: int) -> None:
@@ -105,7 +58,7 @@ def test_the_same_tokens_in_fewer_calls(load_tiny: Loader, isa: str, name: str, 
             policy = dataclasses.replace(POLICIES[name], seed=index)
             adapters = [WeightedAdapter(packed, 0.5)] if index % 3 == 1 else []
             decoding.begin(policy, PROMPT[index:], adapters)
-        found.append(decoding.run())
+        found.append(decoding.run(COUNT))
         if joined_seconds == 0.0:
             assert decoding.calls == decoding.engine.step_count
         else:
@@ -118,7 +71,7 @@ def test_the_same_tokens_in_fewer_calls(load_tiny: Loader, isa: str, name: str, 
 def test_one_call_has_so_many_steps(load_tiny: Loader) -> None:
     decoding = Decoding(engine_with(), load_tiny())
     decoding.begin(GREEDY)
-    decoding.run()
+    decoding.run(COUNT)
     joined = COUNT - STEADY_TOKENS
     assert decoding.calls == STEADY_TOKENS + -(-joined // MOST_STEPS)
 
@@ -126,7 +79,7 @@ def test_one_call_has_so_many_steps(load_tiny: Loader) -> None:
 def test_time_is_limited(load_tiny: Loader) -> None:
     decoding = Decoding(engine_with(1.5e-6), load_tiny())  # a step takes one microsecond
     decoding.begin(GREEDY)
-    decoding.run()
+    decoding.run(COUNT)
     assert decoding.calls == COUNT
 
 
@@ -134,7 +87,7 @@ def test_an_interrupt_ends_it(load_tiny: Loader) -> None:
     decoding = Decoding(engine_with(), load_tiny())
     decoding.begin(GREEDY)
     decoding.engine.interrupt.set()
-    decoding.run()
+    decoding.run(COUNT)
     assert decoding.calls == COUNT
 
 
@@ -143,7 +96,7 @@ def test_nothing_follows_the_end_of_a_text(load_tiny: Loader) -> None:
     (end,) = model.tokenizer.end_of_generation_ids
     decoding = Decoding(engine_with(), model)
     decoding.begin(dataclasses.replace(GREEDY, logit_bias=((end, 1000.0),)))
-    assert decoding.run() == [[end] * COUNT]
+    assert decoding.run(COUNT) == [[end] * COUNT]
     assert decoding.calls == COUNT
 
 
@@ -183,7 +136,7 @@ def test_drafts_that_are_right_come_first(load_tiny: Loader) -> None:
     for speculation in (NO_DRAFTS, SpeculativeConfig()):
         decoding = Decoding(engine_with(speculation=speculation), load_tiny())
         decoding.begin(GREEDY, [*PROMPT, *PROMPT, *PROMPT])
-        found.append(decoding.run())
+        found.append(decoding.run(COUNT))
     assert found[0] == found[1]
     assert decoding.engine.speculation_metrics().accepted > COUNT // 4
     assert decoding.calls == decoding.engine.step_count
@@ -192,7 +145,7 @@ def test_drafts_that_are_right_come_first(load_tiny: Loader) -> None:
 def test_drafts_that_are_never_right_do_not_prevent_it(load_tiny: Loader) -> None:
     decoding = Decoding(engine_with(speculation=SpeculativeConfig()), load_tiny())
     decoding.begin(dataclasses.replace(SAMPLED, temperature=9.0))
-    decoding.run()
+    decoding.run(COUNT)
     assert decoding.calls < COUNT // 2
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.engine.changes import fork, other_policy, other_tokens, rewind
+from tests.engine.changes import assert_goes_on_as, fork, other_policy, other_tokens, rewind
 from tests.engine.conftest import Loader
 from tests.random_adapters import random_adapter
 from tests.tiny_model import VOCABULARY, TinyModel
@@ -310,17 +310,7 @@ def test_what_changes_while_tokens_are_ahead(
     engine.append(number, TEXT)
     tokens_ahead(engine, number)
     changed = change(engine, number)
-    tokens = list(engine._find(changed)[1].tokens)
-    plain = engine_with(OFF)
-    other = plain.open(model, "a")
-    plain.append(other, tokens)
-    for _ in range(20):
-        engine.sample(changed, GREEDY)
-        plain.sample(other, GREEDY)
-        while not (mine := engine.step()):
-            pass
-        (theirs,) = plain.step()
-        assert mine[0].token_ids == theirs.token_ids
+    assert_goes_on_as(engine, changed, engine_with(OFF), model)
 
 
 class Failing:

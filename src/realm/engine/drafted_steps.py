@@ -19,7 +19,7 @@ from realm.engine.speculation import Draft, Source, probability_grade
 from realm.kernels import CachePool, DraftedSteps
 from realm.model import DraftModel
 
-_MOST_WANTED = 1 << 30
+_MOST_WANTED = 1 << 30  # more than any text has
 
 
 class DraftedLimits(NamedTuple):
@@ -62,15 +62,12 @@ class DraftedRows(NamedTuple):
 class DraftedCall:
     """Several steps in one native call: `native` is for `Transformer.step`, which fills the rest.
 
-    sequences: one for each segment.
-
     sampled: int32 [further, sequences, 1 + most]. drafted: int32 [1 + further, sequences, most],
     behind each step. probabilities: float32, the same shape. features: float32 [sequences, hidden],
     of the newest tokens. NO_TOKEN where nothing came.
     """
 
     native: DraftedSteps
-    sequences: Items[Sequence]
     sampled: NDArray[np.int32]
     drafted: NDArray[np.int32]
     probabilities: NDArray[np.float32]
@@ -92,12 +89,13 @@ class DraftedCall:
             steps.append([DraftedRows(*each) for each in zip(drafts, drawn, strict=True)])
         return steps
 
-    def left_over(self) -> list[tuple[Sequence, Drafted]]:
-        """What was drafted behind the last step: nothing has become of it yet."""
+    def left_over(self) -> list[Drafted]:
+        """What was drafted behind the last step, nothing of which has been verified; none if
+        nothing was."""
         last = self.native.drafted_times - 1
         if last < 0 or (last < len(self.sampled) and self.sampled[last, 0, 0] != NO_TOKEN):
             return []
-        return list(zip(self.sequences, self._drafted(last), strict=True))
+        return self._drafted(last)
 
     def _drafted(self, time: int) -> list[Drafted]:
         found = []
@@ -127,7 +125,6 @@ def open_drafted_call(  # noqa: PLR0917
     drafted = np.empty((1 + limits.further, count, most), np.int32)
     probabilities = np.empty(drafted.shape, np.float32)
     features = np.empty((count, draft.stored.hyperparameters.hidden_size), np.float32)
-    own = [sequence for sequence, _ in sequences]
     draws = build_draws([AnswerRow(each) for _, each in sequences], most).arguments
     native = DraftedSteps(
         draft.stored.native,
@@ -142,7 +139,7 @@ def open_drafted_call(  # noqa: PLR0917
         logprob_tokens=draws["logprob_tokens"],
         chances=np.array(chances, np.float32),
         costs=np.array(limits.costs, np.float32),
-        wanted=np.array([min(each.more, _MOST_WANTED) for each in own], np.int32),
+        wanted=np.array([min(each.more, _MOST_WANTED) for each, _ in sequences], np.int32),
         least=limits.least,
         most_rows=limits.rows,
         sampled=sampled,
@@ -150,4 +147,4 @@ def open_drafted_call(  # noqa: PLR0917
         probabilities=probabilities,
         features=features,
     )
-    return DraftedCall(native, own, sampled, drafted, probabilities, features)
+    return DraftedCall(native, sampled, drafted, probabilities, features)

@@ -41,12 +41,14 @@ class Drafter(ABC):
     """A draft model for the sequences of one target.
 
     clock: seconds. seconds: of one step of the draft and the work around it, by now; 0 before the
-    first. is_alive: False after it failed; it then drafts no more, and its sequences go on without
-    it. is_wanted: False when no further sequence will have it.
+    first. native_seconds: of one in a native call of the target's; 0 before the first, and where it
+    cannot draft there. is_alive: False after it failed; it then drafts no more, and its sequences
+    go on without it. is_wanted: False when no further sequence will have it.
     """
 
     def __init__(self, draft: DraftModel, target: StoredModel, clock: Callable[[], float]) -> None:
         self.seconds = 0.0
+        self.native_seconds = 0.0
         self.is_alive = True
         self.is_wanted = True
         self.draft = draft
@@ -57,11 +59,6 @@ class Drafter(ABC):
     def relative_cost(self) -> float:
         """What a step of the draft may take before one was measured, in steps of the target."""
         return self.draft.stored.bytes_per_token / self._target.bytes_per_token
-
-    def step_seconds(self, *, is_native: bool) -> float:  # noqa: ARG002
-        """What a step of the draft takes, by now; 0 before the first. is_native: in a native call
-        of the target's, if it can draft there."""
-        return self.seconds
 
     @property
     def reads_features(self) -> bool:

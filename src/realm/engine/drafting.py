@@ -233,7 +233,8 @@ class _Drafting:
         step = self._state.row_cost.seconds
         rows = len(self._decoding) + self._prompt_rows
         is_native = not self._prompt_rows and all(each.draws_alone for each in self._decoding)
-        turn = drafter.step_seconds(is_native=is_native) or step(1) * drafter.relative_cost
+        turn = (drafter.native_seconds if is_native else 0.0) or drafter.seconds
+        turn = turn or step(1) * drafter.relative_cost
 
         def seconds(count: int) -> float:
             return step(count) + turn * math.ceil((count - rows) / len(group))

@@ -42,26 +42,18 @@ class _LeftOver(NamedTuple):
 
 
 class FeatureDrafts(Drafter):
-    """A draft model that reads features. clock: seconds.
-
-    native_seconds: of one of its steps, without what is around a draft; 0 before the first.
-    """
+    """A draft model that reads features. clock: seconds."""
 
     def __init__(
         self, draft: DraftModel, target: StoredModel, team: Team, clock: Callable[[], float]
     ) -> None:
         super().__init__(draft, target, clock)
-        self.native_seconds = 0.0
         self._team = team
         self._left_over: dict[int, _LeftOver] = {}
         # By sequence: under which policy it was, and what draws for it.
         self._stand_ins: dict[int, tuple[SamplingParameters, Sequence]] = {}
         self._table = np.empty((0, 1), np.int32)
         self._make_pages(1)
-
-    def step_seconds(self, *, is_native: bool) -> float:
-        """See `Drafter`."""
-        return (self.native_seconds if is_native else 0.0) or self.seconds
 
     def forget(self, number: int) -> None:
         """See `Drafter`."""

@@ -60,7 +60,7 @@ def plan_drafted_steps(
     longest = max(len(each.tokens) for each in sequences) + guesses.token_count
     # As most steps are: a draft of two tokens, one of them likely enough.
     seconds = state.row_cost.seconds(2 * len(sequences))
-    seconds += 2.0 * asked.drafter.step_seconds(is_native=True)
+    seconds += 2.0 * asked.drafter.native_seconds
     further = min(
         further,
         int(config.joined_seconds / seconds) - 1,
@@ -80,7 +80,7 @@ def plan_drafted_steps(
 def _rows_for_all(cost: RowCost, rows: int, most: int) -> int:
     """How many drafted rows leave everyone his share, also who has none of them."""
     longest = cost.seconds(rows) / LEAST_SHARE
-    return max(each for each in range(most + 1) if cost.seconds(rows + each) <= longest)
+    return next((n for n in range(most) if cost.seconds(rows + n + 1) > longest), most)
 
 
 def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> bool:

@@ -114,6 +114,7 @@ def run_drafted_steps(  # noqa: PLR0917
     steps = drafted.steps()
     row_counts = [len(batch.tokens), *(sum(len(each.sampled) for each in rows) for rows in steps)]
     _observe_drafted(state, row_counts, drafter, drafted.draft_steps, seconds)
+    left_over = drafted.left_over()
     outputs, accepted = [], 0
     for index, (each, first) in enumerate(batch.answered):
         state.computed(each, 1)
@@ -125,9 +126,8 @@ def run_drafted_steps(  # noqa: PLR0917
             accepted += settle_rows(each, rows[index])
         each.steady_count += 1
         each.feature = Feature(len(each.tokens) + len(each.ahead), drafted.features[index])
-    for each, left_over in drafted.left_over():
-        drafter.keep(each, left_over)
-    for each, first in batch.answered:
+        if left_over:
+            drafter.keep(each, left_over[index])
         outputs.append(answer(state, each, sampled[first], ()))
     return StepsRun(outputs, seconds, len(row_counts), accepted)
 
@@ -241,7 +241,7 @@ def _observe_drafted(
     """Learns from the time of several steps with so many rows, and of the draft's between them, as
     if each were as far from what was expected as all are."""
     expected = [state.row_cost.seconds(each) for each in row_counts]
-    ratio = seconds / (sum(expected) + draft_steps * drafter.step_seconds(is_native=True))
+    ratio = seconds / (sum(expected) + draft_steps * drafter.native_seconds)
     drafter.observe(ratio)
     for rows, each in zip(row_counts, expected, strict=True):
         state.cost.observe(rows, rows, each * ratio)

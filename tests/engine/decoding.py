@@ -1,0 +1,57 @@
+"""Texts that an engine goes on with, as a program that samples in a loop does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+
+from realm.config import SamplingParameters
+from realm.engine import Engine
+from realm.engine.sequence import Sequence
+from realm.model import DraftModel, StoredModel, WeightedAdapter
+
+PROMPT = list(range(40, 72))
+GREEDY = SamplingParameters(temperature=0.0)
+
+
+class Decoding:
+    """Texts that one engine goes on with, until each has so many tokens."""
+
+    def __init__(self, engine: Engine, model: StoredModel, draft: DraftModel | None = None) -> None:
+        self.engine = engine
+        self.model = model
+        self.draft = draft
+        self.calls = 0
+        self.tokens: dict[int, list[int]] = {}
+        self.policies: dict[int, SamplingParameters] = {}
+
+    def begin(
+        self,
+        policy: SamplingParameters = GREEDY,
+        prompt: Items[int] = PROMPT,
+        adapters: Items[WeightedAdapter] = (),
+    ) -> int:
+        number = self.engine.open(self.model, "a", adapters=adapters, draft=self.draft)
+        self.engine.append(number, prompt)
+        self.tokens[number] = []
+        self.policies[number] = policy
+        return number
+
+    def run(self, count: int) -> list[list[int]]:
+        """Asks for so many tokens of each, and says so."""
+        for number in self.tokens:
+            self.engine.sample(number, self.policies[number], more=count - 1)
+        while any(len(each) < count for each in self.tokens.values()):
+            before = self.engine.step_count
+            outputs = self.engine.step()
+            self.calls += self.engine.step_count > before
+            for output in outputs:
+                assert output.error is None
+                mine = self.tokens[output.sequence]
+                mine += output.token_ids
+                if len(mine) < count:
+                    more = count - len(mine) - 1
+                    self.engine.sample(output.sequence, self.policies[output.sequence], more=more)
+        return list(self.tokens.values())
+
+    def sequence(self, number: int) -> Sequence:
+        return self.engine._find(number)[1]
