@@ -21,6 +21,7 @@ NB_MODULE(_native, module) {
   module.doc() = "Native core: kernels, thread team, transformer step, sampler.";
   realm::bind_team(module);
   realm::bind_transformer(module);
+  realm::bind_texts(module);
   realm::bind_drafted(module);
   realm::bind_adapter(module);
   realm::bind_kernels(module);

@@ -27,6 +27,7 @@ CacheForm cache_form(const std::string& precision);
 
 void bind_team(nanobind::module_& module);
 void bind_transformer(nanobind::module_& module);
+void bind_texts(nanobind::module_& module);
 void bind_drafted(nanobind::module_& module);
 void bind_adapter(nanobind::module_& module);
 void bind_kernels(nanobind::module_& module);

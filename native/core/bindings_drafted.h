@@ -1,5 +1,8 @@
-// Drafted steps as they come from Python.
+// Steps with drafts between them, as they come from Python.
 #pragma once
+
+#include <optional>
+#include <vector>
 
 #include "bindings.h"
 #include "bindings_draws.h"
@@ -7,34 +10,58 @@
 
 namespace realm {
 
-// What a step is followed by, and the arrays that it fills. For one step.
-class DraftedArguments {
+using Doubles = Array<const double, nanobind::ndim<1>>;
+using Integers = Array<int32_t, nanobind::ndim<2>>;
+using IntegerRows = Array<int32_t, nanobind::ndim<3>>;
+
+// A draft model for the sequences of one step, and the arrays that it uses.
+class FeatureDraftArguments {
  public:
-  using Floats = Array<float, nanobind::ndim<3>>;
-  using Integers = Array<int32_t, nanobind::ndim<3>>;
-
   // Checks what the target has no part in. Raises NativeError.
-  DraftedArguments(Transformer& draft, CachePool& pool, Array<const int32_t, nanobind::ndim<2>> page_table,
-                   std::optional<Tokens> from_target, std::optional<Tokens> to_target, Draws draws,
-                   Rows chances, Vector costs, Tokens wanted, float least, int most_rows, Integers sampled,
-                   Integers drafted, Floats probabilities, Array<float, nanobind::ndim<2>> features);
+  FeatureDraftArguments(Transformer& model, CachePool& pool,
+                        Array<const int32_t, nanobind::ndim<2>> page_table, std::optional<Tokens> from_target,
+                        std::optional<Tokens> to_target, Draws draws, Doubles expected, int most, float least,
+                        double seconds);
 
-  // The steps, ready for what was read of a target's step. Raises NativeError.
-  DraftedSteps& for_step(const Transformer& target, const StepInput& input);
-  // How many rows each sequence may have in all steps that follow.
-  int further_rows() const { return steps_.times * (1 + steps_.most); }
-  int drafted_times() const { return steps_.drafted_times; }
-  int draft_steps() const { return steps_.draft_steps; }
+  const FeatureDraft& draft() const { return draft_; }
+  size_t count() const { return expected_.size(); }
+  // Whether it drafts for this target. Raises NativeError.
+  void check_target(const Transformer& target) const;
 
  private:
   Array<const int32_t, nanobind::ndim<2>> page_table_;
   std::optional<Tokens> from_target_, to_target_;
   Draws draws_;
-  Rows chances_;
-  Vector costs_;
-  Tokens wanted_;
-  Integers sampled_, drafted_;
-  Floats probabilities_;
+  Doubles expected_;
+  FeatureDraft draft_;
+};
+
+// What a step is followed by, and the arrays that it fills. For one step.
+class DraftedArguments {
+ public:
+  // sequences: int32 [sequences, 3] = tokens wanted, most of a draft, owner. owner_rows: of each owner.
+  // chances: [sequences, sources, grades]. seconds: [1 + most drafted rows of a step].
+  DraftedArguments(const FeatureDraftArguments* draft, const nanobind::list& texts,
+                   Array<const int32_t, nanobind::ndim<2>> sequences, Tokens owner_rows,
+                   Array<const double, nanobind::ndim<3>> chances, Doubles seconds, double most_seconds,
+                   double least, double least_share, IntegerRows sampled, Integers sources,
+                   IntegerRows drafted, IntegerRows grades, Array<float, nanobind::ndim<2>> features);
+
+  // The steps, ready for what was read of a target's step. Raises NativeError.
+  DraftedSteps& for_step(const Transformer& target, const StepInput& input);
+  // How many rows each sequence may have in all steps that follow.
+  int further_rows() const { return steps_.times * (1 + steps_.width); }
+  int drafted_times() const { return steps_.drafted_times; }
+  int draft_steps() const { return steps_.draft_steps; }
+
+ private:
+  const FeatureDraftArguments* draft_;
+  nanobind::list texts_;  // so that they stay
+  Tokens owner_rows_;
+  Array<const double, nanobind::ndim<3>> chances_;
+  Doubles seconds_;
+  IntegerRows sampled_, drafted_, grades_;
+  Integers sources_;
   Array<float, nanobind::ndim<2>> features_;
   DraftedSteps steps_;
 };

@@ -14,6 +14,7 @@ struct Text {
   // Where its policy looks back: tokens of the text, then those of `drafted`.
   std::vector<int32_t> history;
   size_t known = 0;  // tokens of the text there
+  int begin = 0;     // tokens of the sequence before the call
 };
 
 class DraftedRun {
@@ -25,24 +26,32 @@ class DraftedRun {
     for (const Segment& segment : input.segments) {
       const SamplingRow& row = input.sampling[static_cast<size_t>(first)];
       const int32_t* tokens = input.tokens + first;
+      DraftedSequence& sequence = steps.sequences[texts_.size()];
       Text text;
       text.drafted.assign(tokens + 1, tokens + segment.count);
       text.history.assign(row.history, row.history + row.history_count);
       text.known = text.history.size();
+      text.begin = sequence.texts->text().size();
       texts_.push_back(std::move(text));
       policies_.push_back(row);
-      steps.sequences[texts_.size() - 1].wanted++;  // the first one comes in the step itself
+      sequence.wanted++;  // the first one comes in the step itself
       first += segment.count;
     }
     for (const AdapterRun& run : input.adapters) adapter_texts_.push_back(texts_of(run));
   }
+
+  ~DraftedRun() {
+    for (size_t i = 0; i < texts_.size(); i++) steps_.sequences[i].texts->text().truncate(texts_[i].begin);
+  }
+  DraftedRun(const DraftedRun&) = delete;
+  DraftedRun& operator=(const DraftedRun&) = delete;
 
   void run() {
     for (int time = 0; accept() && !is_interrupted(); time++) {
       // A last token comes without a draft.
       const auto wants_more = [](const DraftedSequence& each) { return each.wanted > 1; };
       if (std::any_of(steps_.sequences.begin(), steps_.sequences.end(), wants_more)) draft(time);
-      if (time == steps_.times || is_interrupted()) return;
+      if (time == steps_.times || is_interrupted() || !has_time()) return;
       verify(time);
     }
   }
@@ -63,6 +72,14 @@ class DraftedRun {
         texts.end = i + 1;
       }
     return texts;
+  }
+
+  // Whether the step that comes next ends in time; it counts from now on.
+  bool has_time() {
+    size_t rows = 0;
+    for (const Text& text : texts_) rows += text.drafted.size();
+    steps_.most_seconds -= steps_.plan.seconds[rows];
+    return steps_.most_seconds >= 0.0;
   }
 
   // What the step drew joins the texts; whether all of them go on.
@@ -87,6 +104,7 @@ class DraftedRun {
       text.history.resize(text.known);
       if (text.known > 0) text.history.insert(text.history.end(), sampled, sampled + count);
       text.known = text.history.size();
+      if (goes_on) steps_.sequences[i].texts->text().extend(sampled, static_cast<size_t>(count));
       input_.segments[i].position += count;
       policies_[i].position += count;
       steps_.sequences[i].wanted -= count;
@@ -97,72 +115,112 @@ class DraftedRun {
 
   // What may follow each text, and how much of it the next step verifies.
   void draft(int time) {
-    const size_t count = texts_.size(), most = static_cast<size_t>(steps_.most);
+    std::vector<TextDraft> drafts;
+    for (const DraftedSequence& each : steps_.sequences) {
+      TextDraft found;
+      const int count = std::min(each.most, each.wanted - 1);
+      if (count > 0) found = each.texts->propose(each.texts->match(), each.chances, count);
+      const auto is_token = [&](int32_t token) { return token >= 0 && token < target_.shape_.vocabulary; };
+      const bool is_draft = std::all_of(found.tokens.begin(), found.tokens.end(), is_token) &&
+                            !found.tokens.empty() && found.survivals[0] >= steps_.least;
+      drafts.push_back(is_draft ? std::move(found) : TextDraft());
+    }
+    if (steps_.draft.model) ask_model(drafts);
+    steps_.drafted_times = time + 1;
+    std::vector<DraftCandidate> candidates;
+    for (size_t i = 0; i < drafts.size(); i++) {
+      const TextDraft& each = drafts[i];
+      const size_t at = static_cast<size_t>(time) * drafts.size() + i;
+      if (!each.tokens.empty()) steps_.sources[at] = static_cast<int32_t>(each.source);
+      std::copy(each.tokens.begin(), each.tokens.end(),
+                steps_.drafted + at * static_cast<size_t>(steps_.width));
+      std::copy(each.grades.begin(), each.grades.end(),
+                steps_.grades + at * static_cast<size_t>(steps_.width));
+      const int count = std::min(static_cast<int>(each.tokens.size()), steps_.sequences[i].wanted - 1);
+      candidates.push_back({each.survivals.data(), count, steps_.sequences[i].owner});
+    }
+    std::vector<int> counts(drafts.size());
+    plan_drafts(candidates, steps_.plan, counts.data());
+    for (size_t i = 0; i < drafts.size(); i++)
+      texts_[i].drafted.assign(drafts[i].tokens.begin(), drafts[i].tokens.begin() + counts[i]);
+  }
+
+  // Drafts of the model where it is likely to bring more than those that there are.
+  void ask_model(std::vector<TextDraft>& drafts) {
     const FeatureDraft& draft = steps_.draft;
-    std::vector<int32_t> tokens(count), drawn(count * most, -1);
+    const size_t hidden = static_cast<size_t>(target_.shape_.hidden);
+    std::vector<size_t> asked;
+    for (size_t i = 0; i < drafts.size(); i++)
+      if (steps_.sequences[i].wanted > 1 && draft.expected[i] > drafts[i].expected()) asked.push_back(i);
+    if (asked.empty()) return;
+    const size_t count = asked.size(), most = static_cast<size_t>(draft.most);
+    std::vector<int32_t> tokens, drawn(count * most, -1);
+    std::vector<float> features;
     StepInput input;
     input.rows = static_cast<int>(count);
-    for (size_t i = 0; i < count; i++) {
-      tokens[i] = draft.from_target ? draft.from_target[texts_[i].newest] : texts_[i].newest;
+    for (size_t n = 0; n < count; n++) {
+      const size_t i = asked[n];
+      const float* feature = steps_.features + i * hidden;
+      tokens.push_back(draft.from_target ? draft.from_target[texts_[i].newest] : texts_[i].newest);
+      features.insert(features.end(), feature, feature + hidden);
       input.segments.push_back({static_cast<int>(i), 0, 1});
-      input.logit_rows.push_back(static_cast<int32_t>(i));
-      SamplingRow row = steps_.sequences[i].policy;
+      input.logit_rows.push_back(static_cast<int32_t>(n));
+      // Where its log probabilities stand, all that are asked are one step's rows.
+      SamplingRow row = draft.policies[i];
+      row.logprobs = draft.policies[n].logprobs;
+      row.logprob_tokens = draft.policies[n].logprob_tokens;
       row.position = policies_[i].position;
       input.sampling.push_back(row);
     }
     input.tokens = tokens.data();
-    input.features = steps_.features;
+    input.features = features.data();
     input.page_table = draft.page_table;
     input.table_columns = draft.table_columns;
     input.layer_end = static_cast<int>(draft.model->layers_.size());
     input.sampled = drawn.data();
     FollowingSteps following;
-    following.times = steps_.most - 1;
+    following.times = draft.most - 1;
     following.sampled = drawn.data() + count;
-    following.least_logprob = std::log(steps_.least);
+    following.least_logprob = std::log(draft.least);
     draft.model->step(input, *draft.pool, team_);
     follow(*draft.model, input, following, *draft.pool, team_);
-    for (size_t n = 0; n < most && drawn[n * count] != -1; n++) steps_.draft_steps++;
-    steps_.drafted_times = time + 1;
-    int room = steps_.most_rows;
-    for (size_t i = 0; i < count; i++) choose(time, i, drawn, room);
+    for (size_t n = 0; n < most && drawn[n * count] != -1; n++) {
+      steps_.draft_steps++;
+      steps_.most_seconds -= draft.seconds;
+    }
+    for (size_t n = 0; n < count; n++) {
+      TextDraft found = model_draft(asked[n], drawn.data() + n, draft.policies[n].logprobs, count);
+      TextDraft& other = drafts[asked[n]];
+      if (!found.tokens.empty() && (other.tokens.empty() || found.expected() > other.expected()))
+        other = std::move(found);
+    }
   }
 
-  // Notes the draft of one text, as far as it goes, and takes what brings the most tokens for the time of a
-  // step in which every text has as many.
-  void choose(int time, size_t i, const std::vector<int32_t>& drawn, int& room) {
-    const size_t count = texts_.size(), most = static_cast<size_t>(steps_.most);
-    const size_t at = (static_cast<size_t>(time) * count + i) * most;
-    const DraftedSequence& sequence = steps_.sequences[i];
-    const int32_t* to_target = steps_.draft.to_target;
-    const size_t verified = static_cast<size_t>(std::min(room, sequence.wanted - 1));
-    float survival = 1.0f, tokens = 1.0f, best = tokens / steps_.costs[0];
-    size_t taken = 0;
-    for (size_t n = 0; n < most; n++) {
-      const int32_t own = drawn[n * count + i];
-      const int32_t token = own >= 0 && to_target ? to_target[own] : own;
+  // As far as what the model drew for one sequence is likely. drawn, logprobs: every stride-th.
+  TextDraft model_draft(size_t i, const int32_t* drawn, const float* logprobs, size_t stride) const {
+    const FeatureDraft& draft = steps_.draft;
+    const double* chances =
+        steps_.sequences[i].chances + static_cast<int>(DraftSource::kModel) * kDraftGrades;
+    const int most = std::min(draft.most, steps_.sequences[i].most);
+    TextDraft found;
+    found.source = DraftSource::kModel;
+    double survival = 1.0;
+    for (int n = 0; n < most; n++, drawn += stride, logprobs += stride * draft.policies[i].logprob_stride) {
+      const int32_t token = *drawn >= 0 && draft.to_target ? draft.to_target[*drawn] : *drawn;
       if (token < 0) break;
-      const SamplingRow& policy = sequence.policy;
-      const float probability = std::exp(policy.logprobs[n * count * policy.logprob_stride]);
-      const int grade = static_cast<int>(probability * static_cast<float>(steps_.grades));
-      survival *= sequence.chances[std::clamp(grade, 0, steps_.grades - 1)];
-      if (survival < steps_.least && n > 0) break;
-      steps_.drafted[at + n] = token;
-      steps_.probabilities[at + n] = probability;
-      tokens += survival;
-      if (n < verified && tokens / steps_.costs[n + 1] > best) {
-        best = tokens / steps_.costs[n + 1];
-        taken = n + 1;
-      }
+      const int grade = probability_grade(std::exp(*logprobs));
+      survival *= chances[grade];
+      if (survival < draft.least && n > 0) break;
+      found.tokens.push_back(token);
+      found.grades.push_back(grade);
+      found.survivals.push_back(survival);
     }
-    const int32_t* drafted = steps_.drafted + at;
-    texts_[i].drafted.assign(drafted, drafted + taken);
-    room -= static_cast<int>(taken);
+    return found;
   }
 
   // The step with the newest tokens and what was drafted behind them.
   void verify(int time) {
-    const size_t width = static_cast<size_t>(1 + steps_.most);
+    const size_t width = static_cast<size_t>(1 + steps_.width);
     tokens_.clear();
     input_.logit_rows.clear();
     input_.sampling.clear();

@@ -29,8 +29,9 @@ class Decoding:
         policy: SamplingParameters = GREEDY,
         prompt: Items[int] = PROMPT,
         adapters: Items[WeightedAdapter] = (),
+        owner: str = "a",
     ) -> int:
-        number = self.engine.open(self.model, "a", adapters=adapters, draft=self.draft)
+        number = self.engine.open(self.model, owner, adapters=adapters, draft=self.draft)
         self.engine.append(number, prompt)
         self.tokens[number] = []
         self.policies[number] = policy
@@ -52,6 +53,11 @@ class Decoding:
                     more = count - len(mine) - 1
                     self.engine.sample(output.sequence, self.policies[output.sequence], more=more)
         return list(self.tokens.values())
+
+    def end(self, number: int) -> None:
+        """The text is complete; it counts no more."""
+        self.engine.close(number)
+        del self.tokens[number], self.policies[number]
 
     def sequence(self, number: int) -> Sequence:
         return self.engine._find(number)[1]

@@ -18,13 +18,22 @@ from realm.config import EngineConfig, SpeculativeConfig
 from realm.engine import Engine
 from realm.engine.drafter import Drafter
 from realm.engine.feature_drafts import FeatureDrafts
-from realm.engine.joining import STEADY_TOKENS, _rows_for_all
-from realm.engine.speculation import MEASURED_ROWS, Calibration, DraftGate, RowCost, Source
+from realm.engine.joining import STEADY_TOKENS
+from realm.engine.speculation import Calibration, DraftGate, Source
 from realm.errors import NativeError
-from realm.kernels import CachePool, DraftedSteps, Interrupt, Team
+from realm.kernels import (
+    CachePool,
+    DraftedSteps,
+    FeatureDraft,
+    Interrupt,
+    SequenceTexts,
+    Team,
+    TokenIndex,
+)
 from realm.model import DraftModel, StoredModel, WeightedAdapter, match_draft
 
 MODEL_ALONE = SpeculativeConfig(draft_k=3, suffix=False, history_tokens=0)
+TEXTS = SpeculativeConfig(draft_k=12)
 COUNT = 60
 
 
@@ -172,13 +181,6 @@ def test_who_is_cut_short_is_not_drafted_for(pair: tuple[StoredModel, DraftModel
     assert engine.speculation_metrics("a").accepted > 0
 
 
-def test_drafts_leave_every_owner_a_share() -> None:
-    cost = RowCost({rows: 1.0 + 0.02 * rows for rows in MEASURED_ROWS})
-    assert _rows_for_all(cost, 2, 64) == 5  # 1.04 / 0.9 is what seven rows take
-    assert _rows_for_all(cost, 2, 3) == 3
-    assert _rows_for_all(cost, 64, 0) == 0
-
-
 def test_nothing_follows_the_end_of_a_text(pair: tuple[StoredModel, DraftModel]) -> None:
     target, draft = pair
     (end,) = target.tokenizer.end_of_generation_ids
@@ -213,17 +215,60 @@ def test_the_context_is_limited(pair: tuple[StoredModel, DraftModel]) -> None:
     assert plain.run(COUNT) == [found]
 
 
-def test_a_text_that_repeats_itself_drafts_for_itself(
+@pytest.mark.parametrize("has_draft", [False, True])
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_texts_are_copied_between_steps(
+    pair: tuple[StoredModel, DraftModel], name: str, batch: int, has_draft: bool
+) -> None:
+    target, draft = pair
+    found, policy = [], POLICIES[name]
+    for speculation in (NO_DRAFTS, TEXTS):
+        decoding = Decoding(engine_with(speculation), target, draft if has_draft else None)
+        for _ in range(2):  # the second time from the outputs of the first
+            numbers = [
+                decoding.begin(dataclasses.replace(policy, seed=index), [*PROMPT[index:], *PROMPT])
+                for index in range(batch)
+            ]
+            found.append(decoding.run(COUNT))
+            for number in numbers:
+                assert speculation is NO_DRAFTS or texts_follow(decoding, number)
+                decoding.end(number)
+    assert found[:2] == found[2:]
+    metrics = decoding.engine.speculation_metrics()
+    assert metrics.accepted > COUNT // 2
+    assert has_draft == (Source.MODEL in metrics.by_source)
+    assert decoding.calls < decoding.engine.step_count
+    if batch == 1:
+        assert decoding.engine.step_count + metrics.accepted >= 2 * COUNT
+
+
+def texts_follow(decoding: Decoding, number: int) -> bool:
+    """Whether what it copies from is its tokens, and nothing that is ahead of it."""
+    sequence = decoding.sequence(number)
+    assert sequence.speculation is not None
+    texts = sequence.speculation._texts
+    return len(texts) <= len(sequence.tokens) and texts.tokens == sequence.tokens[: len(texts)]
+
+
+def test_a_copy_between_steps_is_of_its_owner_alone(
     pair: tuple[StoredModel, DraftModel],
 ) -> None:
-    """Drafts that are copied are longer than a model's, and no native step knows them."""
-    decoding = Decoding(engine_with(SpeculativeConfig(draft_k=12)), *pair)
-    number = decoding.begin(prompt=[*PROMPT, *PROMPT, *PROMPT])
-    speculation = decoding.sequence(number).speculation
-    assert speculation is not None
-    speculation.copied = 1.0
-    decoding.run(3 * STEADY_TOKENS)
-    assert decoding.calls == decoding.engine.step_count
+    target, _ = pair
+    engine, policy = engine_with(SpeculativeConfig(draft_k=2, suffix=False)), POLICIES["sampled"]
+    for owner in ("a", "b"):
+        decoding = Decoding(engine, target)
+        number = decoding.begin(policy, owner=owner)
+        decoding.run(COUNT)
+        decoding.end(number)
+        assert engine.speculation_metrics(owner).drafted == 0
+    step_count = engine.step_count
+    again = Decoding(engine, target)
+    again.begin(policy)
+    again.run(COUNT)
+    assert engine.speculation_metrics("a").by_source[Source.HISTORY].accepted > COUNT // 2
+    assert engine.speculation_metrics("b").drafted == 0
+    assert again.calls < engine.step_count - step_count
 
 
 def test_a_draft_that_cannot_begin_is_left_alone(
@@ -232,7 +277,7 @@ def test_a_draft_that_cannot_begin_is_left_alone(
     def fails(*_: object) -> None:
         raise NativeError("no")
 
-    monkeypatch.setattr("realm.engine.feature_drafts.open_drafted_call", fails)
+    monkeypatch.setattr(FeatureDrafts, "rows_for", fails)
     decoding = Decoding(engine_with(), *pair)
     number = decoding.begin()
     (found,) = decoding.run(COUNT)
@@ -285,9 +330,10 @@ def test_features_are_those_of_the_newest_tokens(pair: tuple[StoredModel, DraftM
 
 FURTHER, MOST, PAGES = 2, 3, 4
 WORDS = -(-VOCABULARY // 32)
+CERTAIN = np.ones((1, 3, 17))
 
 
-def drafted(draft: DraftModel, pool: CachePool, **changes: object) -> DraftedSteps:
+def asked(draft: DraftModel, pool: CachePool, **changes: object) -> FeatureDraft:
     arguments = {
         "page_table": np.zeros((1, 1), np.int32),
         "from_target": None,
@@ -297,21 +343,43 @@ def drafted(draft: DraftModel, pool: CachePool, **changes: object) -> DraftedSte
         "history": np.zeros(0, np.int32),
         "logprobs": np.zeros((MOST, 1), np.float32),
         "logprob_tokens": np.zeros((MOST, 1), np.int32),
-        "chances": np.ones((1, 17), np.float32),
-        "costs": np.ones(1 + MOST, np.float32),
-        "wanted": np.array([40], np.int32),
+        "expected": np.ones(1),
+        "most": MOST,
         "least": 1e-9,
-        "most_rows": 64,
+        "seconds": 0.0,
+        **changes,
+    }
+    return FeatureDraft(draft.stored.native, pool, **arguments)  # type: ignore[arg-type]
+
+
+def texts_of(*tokens: int) -> SequenceTexts:
+    texts = SequenceTexts(64, True, TokenIndex())
+    texts.match(list(tokens))
+    return texts
+
+
+def drafted(
+    draft: FeatureDraft | None, texts: SequenceTexts | None = None, **changes: object
+) -> DraftedSteps:
+    arguments = {
+        "sequences": np.array([[40, MOST, 0]], np.int32),
+        "owner_rows": np.array([1], np.int32),
+        "chances": CERTAIN,
+        "seconds": np.ones(1 + MOST),
+        "most_seconds": 1e9,
+        "least": 0.0,
+        "least_share": 0.9,
         "sampled": np.zeros((FURTHER, 1, 1 + MOST), np.int32),
+        "sources": np.zeros((1 + FURTHER, 1), np.int32),
         "drafted": np.zeros((1 + FURTHER, 1, MOST), np.int32),
-        "probabilities": np.zeros((1 + FURTHER, 1, MOST), np.float32),
+        "grades": np.zeros((1 + FURTHER, 1, MOST), np.int32),
         "features": np.zeros((1, 96), np.float32),
         **changes,
     }
-    return DraftedSteps(draft.stored.native, pool, **arguments)  # type: ignore[arg-type]
+    return DraftedSteps(draft, [texts or texts_of()], **arguments)  # type: ignore[arg-type]
 
 
-def step(target: StoredModel, steps: DraftedSteps, **changes: object) -> None:
+def step(target: StoredModel, steps: DraftedSteps, **changes: object) -> list[int]:
     arguments = {
         "tokens": np.array([1, 2], np.int32),
         "page_table": np.arange(PAGES, dtype=np.int32).reshape(1, PAGES),
@@ -327,7 +395,8 @@ def step(target: StoredModel, steps: DraftedSteps, **changes: object) -> None:
         **changes,
     }
     pool = CachePool(target.native, PAGES)
-    target.native.step(pool, Team(1), drafted=steps, **arguments)  # type: ignore[arg-type]
+    sampled = target.native.step(pool, Team(1), drafted=steps, **arguments)  # type: ignore[arg-type]
+    return sampled.tolist()
 
 
 @pytest.fixture
@@ -341,34 +410,76 @@ def test_every_step_is_written(native: tuple[StoredModel, DraftModel, CachePool]
     target, draft, pool = native
     sampled = np.zeros((FURTHER, 1, 1 + MOST), np.int32)
     behind = np.zeros((1 + FURTHER, 1, MOST), np.int32)
-    steps = drafted(draft, pool, sampled=sampled, drafted=behind)
+    sources = np.zeros((1 + FURTHER, 1), np.int32)
+    texts = texts_of(5, 6)
+    arrays = {"sampled": sampled, "drafted": behind, "sources": sources}
+    steps = drafted(asked(draft, pool), texts, **arrays)
     step(target, steps)
     assert (steps.drafted_times, steps.draft_steps) == (1 + FURTHER, (1 + FURTHER) * MOST)
-    assert (sampled >= 0).all() and (behind >= 0).all()
+    assert (sampled >= 0).all() and (behind >= 0).all() and (sources == 2).all()
     assert (sampled[:, 0, :MOST] == behind[:FURTHER, 0]).all()  # all of it was right
+    assert texts.tokens == [5, 6]
     interrupt = Interrupt()
     interrupt.set()
-    steps = drafted(draft, pool, sampled=sampled, drafted=behind)
+    steps = drafted(asked(draft, pool), **arrays)
     step(target, steps, interrupt=interrupt)
     assert steps.drafted_times == 0
-    assert (sampled == -1).all() and (behind == -1).all()
+    assert (sampled == -1).all() and (behind == -1).all() and (sources == -1).all()
+
+
+def test_the_likelier_draft_is_taken(native: tuple[StoredModel, DraftModel, CachePool]) -> None:
+    """A text that goes on as the target does, or would, against the model's draft."""
+    target, draft, pool = native
+    sampled = np.zeros((FURTHER, 1, 1 + MOST), np.int32)
+    step(target, drafted(asked(draft, pool), sampled=sampled))
+    newest = step(target, drafted(None))[0]
+    coming = sampled[0, 0].tolist()
+    for chances, expected, source in ((0.9, 4.0, 2), (0.9, 1.0, 0), (0.1, 1.0, 2), (0.1, 0.0, 0)):
+        sources = np.zeros((1 + FURTHER, 1), np.int32)
+        grades = np.zeros((1 + FURTHER, 1, MOST), np.int32)
+        steps = drafted(
+            asked(draft, pool, expected=np.array([expected])),
+            texts_of(7, newest, *coming, 9, 9, 7),
+            chances=np.array([[[chances] * 17, [0.0] * 17, [0.95] * 17]]),
+            sources=sources,
+            grades=grades,
+            sampled=sampled,
+        )
+        step(target, steps)
+        assert sources[0, 0] == source
+        assert sampled[0, 0].tolist() == coming
+        assert source == 2 or grades[0, 0].tolist() == [2, 3, 4]
 
 
 def test_no_more_rows_than_allowed(native: tuple[StoredModel, DraftModel, CachePool]) -> None:
     target, draft, pool = native
     for changes, expected in (
-        ({"most_rows": 0}, 0), ({"most_rows": 2}, 2), ({"chances": np.zeros((1, 17))}, 0),
-        ({"chances": np.full((1, 17), 0.01), "least": 5e-5}, 2), ({"wanted": np.array([2])}, 1),
-        ({"costs": np.array([1, 2.5, 2.9, 4.1])}, 2), ({"costs": np.array([1, 2, 3, 4])}, 0),
+        ({"seconds": np.ones(1)}, 0), ({"seconds": np.ones(3)}, 2), ({"chances": 0 * CERTAIN}, 0),
+        ({"chances": 0.01 * CERTAIN, "asked": 5e-5}, 2), ({"sequences": [[2, MOST, 0]]}, 1),
+        ({"sequences": [[40, 1, 0]]}, 1), ({"sequences": [[40, 0, 0]]}, 0),
+        ({"seconds": np.array([1, 2.5, 2.9, 4.1])}, 2), ({"seconds": np.array([1, 2, 3, 4])}, 0),
+        ({"most_seconds": 0.5}, None), ({"most_seconds": 1.5, "draft_seconds": 1.0}, None),
     ):  # fmt: skip
-        kinds = {"chances": np.float32, "costs": np.float32, "wanted": np.int32}
-        given = {
-            name: np.asarray(each, kinds[name]) if name in kinds else each
-            for name, each in changes.items()
-        }
+        least, seconds = changes.pop("asked", 1e-9), changes.pop("draft_seconds", 0.0)
+        if "sequences" in changes:
+            changes["sequences"] = np.array(changes["sequences"], np.int32)
         sampled = np.zeros((FURTHER, 1, 1 + MOST), np.int32)
-        step(target, drafted(draft, pool, sampled=sampled, **given))
-        assert (sampled[0, 0] >= 0).sum() == 1 + expected, changes
+        rows = asked(draft, pool, least=least, seconds=seconds)
+        step(target, drafted(rows, sampled=sampled, **changes))
+        count = None if sampled[0, 0, 0] < 0 else (sampled[0, 0] >= 0).sum() - 1
+        assert count == expected, changes
+
+
+def test_a_copied_token_must_be_likely_and_one_of_the_targets(
+    native: tuple[StoredModel, DraftModel, CachePool],
+) -> None:
+    target = native[0]
+    newest = step(target, drafted(None))[0]
+    for token, chance, taken in ((3, 0.5, True), (3, 0.1, False), (VOCABULARY, 0.5, False)):
+        sources = np.zeros((1 + FURTHER, 1), np.int32)
+        texts = texts_of(7, newest, token, 8, 7)
+        step(target, drafted(None, texts, chances=chance * CERTAIN, least=0.2, sources=sources))
+        assert (sources[0, 0] == 0) == taken
 
 
 @pytest.mark.parametrize(
@@ -394,30 +505,85 @@ def test_no_more_rows_than_allowed(native: tuple[StoredModel, DraftModel, CacheP
             "history": np.zeros(1, np.int32),
         },
         {"logprobs": np.zeros((2, 1), np.float32), "logprob_tokens": np.zeros((2, 1), np.int32)},
-        {"chances": np.ones((2, 17), np.float32)},
-        {"chances": np.ones((1, 0), np.float32)},
-        {"costs": np.ones(MOST, np.float32)},
-        {"costs": np.array([1, 1, 0, 1], np.float32)},
-        {"costs": np.array([1, 1, np.inf, 1], np.float32)},
-        {"wanted": np.zeros(0, np.int32)},
-        {"wanted": np.zeros(2, np.int32)},
-        {"wanted": np.array([-1], np.int32)},
-        {"wanted": np.array([2**31 - 1], np.int32)},
+        {"expected": np.ones(0)},
+        {"expected": np.ones(2)},
+        {"expected": np.array([-1.0])},
+        {"expected": np.array([np.nan])},
+        {"most": 0},
+        {"most": 32},
         {"least": 0.0},
-        {"most_rows": -1},
+        {"seconds": -1.0},
+        {"seconds": np.inf},
+    ],
+)
+def test_draft_models_that_are_refused(
+    native: tuple[StoredModel, DraftModel, CachePool], changes: dict[str, object]
+) -> None:
+    _, draft, pool = native
+    with pytest.raises(NativeError):
+        asked(draft, pool, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"chances": np.ones((2, 3, 17))},
+        {"chances": np.ones((1, 2, 17))},
+        {"chances": np.ones((1, 3, 16))},
+        {"chances": -CERTAIN},
+        {"chances": np.nan * CERTAIN},
+        {"seconds": np.ones(0)},
+        {"seconds": np.array([1.0, 1.0, 0.0])},
+        {"seconds": np.array([1.0, np.inf])},
+        {"most_seconds": -1.0},
+        {"least": np.nan},
+        {"least_share": -1.0},
+        {"sequences": np.zeros((0, 3), np.int32)},
+        {"sequences": np.zeros((1, 2), np.int32)},
+        {"sequences": np.array([[-1, MOST, 0]], np.int32)},
+        {"sequences": np.array([[2**31 - 1, MOST, 0]], np.int32)},
+        {"sequences": np.array([[40, -1, 0]], np.int32)},
+        {"sequences": np.array([[40, 1 + MOST, 0]], np.int32)},
+        {"sequences": np.array([[40, MOST, 1]], np.int32)},
+        {"sequences": np.array([[40, MOST, -1]], np.int32)},
+        {"owner_rows": np.zeros(0, np.int32)},
+        {"owner_rows": np.zeros(1, np.int32)},
         {"sampled": np.zeros((FURTHER, 1, MOST), np.int32)},
         {"sampled": np.zeros((65, 1, 1 + MOST), np.int32)},
+        {"sources": np.zeros((FURTHER, 1), np.int32)},
         {"drafted": np.zeros((FURTHER, 1, MOST), np.int32)},
-        {"probabilities": np.zeros((FURTHER, 1, MOST), np.float32)},
-        {"features": np.zeros((1, 64), np.float32)},
+        {"grades": np.zeros((FURTHER, 1, MOST), np.int32)},
+        {"features": np.zeros((2, 96), np.float32)},
     ],
 )
 def test_drafts_that_are_refused(
     native: tuple[StoredModel, DraftModel, CachePool], changes: dict[str, object]
 ) -> None:
     _, draft, pool = native
-    with pytest.raises(NativeError):
-        drafted(draft, pool, **changes)
+    for rows in (None, asked(draft, pool)):
+        with pytest.raises(NativeError):
+            drafted(rows, **changes)
+
+
+def test_every_sequence_has_texts_of_its_own() -> None:
+    texts = texts_of(1)
+    twice = {
+        "sequences": np.array([[40, MOST, 0]] * 2, np.int32),
+        "owner_rows": np.array([2], np.int32),
+        "chances": np.ones((2, 3, 17)),
+        "seconds": np.ones(1 + MOST),
+        "most_seconds": 1.0,
+        "least": 0.0,
+        "least_share": 0.9,
+        "sampled": np.zeros((FURTHER, 2, 1 + MOST), np.int32),
+        "sources": np.zeros((1 + FURTHER, 2), np.int32),
+        "drafted": np.zeros((1 + FURTHER, 2, MOST), np.int32),
+        "grades": np.zeros((1 + FURTHER, 2, MOST), np.int32),
+        "features": np.zeros((2, 96), np.float32),
+    }
+    DraftedSteps(None, [texts, texts_of(1)], **twice)  # type: ignore[arg-type]
+    with pytest.raises(NativeError, match="of its own"):
+        DraftedSteps(None, [texts, texts], **twice)  # type: ignore[arg-type]
 
 
 def test_what_reads_no_features_drafts_nothing(
@@ -425,7 +591,7 @@ def test_what_reads_no_features_drafts_nothing(
 ) -> None:
     target = native[0]
     with pytest.raises(NativeError, match="features"):
-        drafted(match_draft(target, target), CachePool(target.native, 1))
+        asked(match_draft(target, target), CachePool(target.native, 1))
 
 
 MASKED = np.array([[1, 0, 0, 1, 0, 0, 0, 0, 0, 0, -1]] * 2, np.int64)
@@ -449,13 +615,17 @@ def test_steps_that_drafts_cannot_follow(
     native: tuple[StoredModel, DraftModel, CachePool], changes: dict[str, object]
 ) -> None:
     target, draft, pool = native
-    with pytest.raises(NativeError):
-        step(target, drafted(draft, pool), **changes)
+    for rows in (None, asked(draft, pool)):
+        with pytest.raises(NativeError):
+            step(target, drafted(rows), **changes)
 
 
 def test_a_target_that_the_draft_does_not_fit(
     native: tuple[StoredModel, DraftModel, CachePool], load_tiny: Loader
 ) -> None:
     _, draft, pool = native
+    features = np.zeros((1, 128), np.float32)
     with pytest.raises(NativeError, match="another size"):
-        step(load_tiny(hidden=128, heads=4), drafted(draft, pool))
+        step(load_tiny(hidden=128, heads=4), drafted(asked(draft, pool), features=features))
+    with pytest.raises(NativeError, match="another size"):
+        step(load_tiny(hidden=128, heads=4), drafted(None))

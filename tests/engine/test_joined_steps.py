@@ -139,7 +139,7 @@ def test_drafts_that_are_right_come_first(load_tiny: Loader) -> None:
         found.append(decoding.run(COUNT))
     assert found[0] == found[1]
     assert decoding.engine.speculation_metrics().accepted > COUNT // 4
-    assert decoding.calls == decoding.engine.step_count
+    assert decoding.calls < decoding.engine.step_count < COUNT  # they are made between steps
 
 
 def test_drafts_that_are_never_right_do_not_prevent_it(load_tiny: Loader) -> None:

@@ -101,7 +101,7 @@ class Drafter(ABC):
     def _extend(self, chain: DraftChain, drawn: Drawn, least: float) -> bool:
         """Whether a draft goes on behind what was drawn for it, a token of the draft's."""
         target = self.draft.target_token(drawn.token) if drawn.token >= 0 else -1
-        return target >= 0 and chain.extend(target, drawn.probability, least)
+        return target >= 0 and chain.extend(target, probability_grade(drawn.probability), least)
 
 
 @dataclass(slots=True)
@@ -114,10 +114,9 @@ class DraftChain:
     grades: list[int] = field(default_factory=list)
     survival: float = 1.0
 
-    def extend(self, token: int, probability: float, least: float) -> bool:
+    def extend(self, token: int, grade: int, least: float) -> bool:
         """Add what was drawn for it, one of the target's tokens, if that is likely enough; whether
         the draft goes on behind it."""
-        grade = probability_grade(probability)
         self.survival *= self.chance(grade)
         if self.survival < least and self.tokens:
             return False

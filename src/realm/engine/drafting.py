@@ -22,7 +22,6 @@ from realm.engine.speculation import (
     DraftCandidate,
     DraftLimits,
     SequenceSpeculation,
-    Source,
     plan_drafts,
 )
 from realm.errors import ConstraintError
@@ -49,23 +48,27 @@ class Guess(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A draft model that was asked, for it is likely to pay. sequences: for which.
+    """A draft model that reads features, which is likely to pay. expected: tokens that it is likely
+    to bring, by sequence.
 
     most: tokens of a draft. least: the chance below which no token is drafted.
     """
 
     drafter: FeatureDrafts
-    sequences: frozenset[int]
+    expected: Mapping[int, float]
     most: int
     least: float
 
 
 class Guesses(NamedTuple):
-    """by_sequence: also those that are left out. asked: None where no model was asked that reads
-    features, or what is verified comes from texts."""
+    """by_sequence: also those that are left out. asked: None where no such model is likely to pay.
+
+    least: the chance of a first token below which no draft from texts pays.
+    """
 
     by_sequence: Mapping[int, Guess] = MappingProxyType({})
     asked: Asked | None = None
+    least: float = 1.0
 
     @property
     def token_count(self) -> int:
@@ -102,8 +105,7 @@ def plan_guesses(
         number: _guess(state, state.sequences[number], each.draft, counts.get(number, 0))
         for number, each in drafts.items()
     }
-    verified = {each.draft.source for each in guesses.values() if each.token_ids}
-    return Guesses(guesses, drafting.asked if verified <= {Source.MODEL} else None)
+    return Guesses(guesses, drafting.asked, min(max(drafting.least, 0.0), 1.0))
 
 
 def settle_guess(
@@ -243,29 +245,25 @@ class _Drafting:
             sequence.number: speculation.gate.survivals(self._room(sequence))
             for sequence, speculation in group
         }
-        pays = self.choose(
-            {
-                number: each
-                for number, each in likely.items()
-                if each and (number not in texts or sum(each) > texts[number].expected)
-            },
-            seconds,
-        )
+        pays = self.choose({number: each for number, each in likely.items() if each}, seconds)
+        expected = {number: sum(likely[number]) for number in pays}
         wishes = []
         for sequence, speculation in group:
-            if sequence.number in pays:
-                most = self._room(sequence)
-                wishes.append(DraftWish(sequence, most, speculation.model_chance))
+            number = sequence.number
+            if number in pays and (
+                number not in texts or expected[number] > texts[number].expected
+            ):
+                wishes.append(DraftWish(sequence, self._room(sequence), speculation.model_chance))
             else:
                 speculation.gate.rest()
-        if not wishes:
+        if not pays:
             return {}
-        longer = step(rows + 1) - step(rows) + turn / len(wishes)
+        longer = step(rows + 1) - step(rows) + turn / len(pays)
         least = min(max(longer * len(self._decoding) / step(rows), _LEAST_CHANCE), _MOST_CHANCE)
-        drafts = drafter.propose(wishes, least)
+        drafts = drafter.propose(wishes, least) if wishes else {}
         if isinstance(drafter, FeatureDrafts) and drafter.is_alive:
-            asked = frozenset(each.sequence.number for each in wishes)
-            self.asked = Asked(drafter, asked, min(each.most for each in wishes), least)
+            most = min(len(likely[number]) for number in pays)
+            self.asked = Asked(drafter, expected, most, least)
         return {
             sequence.number: _Candidate(draft, speculation.survivals(draft))
             for sequence, speculation in group

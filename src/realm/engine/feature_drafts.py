@@ -7,7 +7,7 @@ that all sequences use in turn. So it can draft between two steps of one native 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Items
 from typing import NamedTuple
 
@@ -15,16 +15,11 @@ import numpy as np
 
 from realm.config import SamplingParameters
 from realm.engine.draft_steps import STEPS_AT_ONCE, DraftRows, draft_policy, draw_steps
-from realm.engine.drafted_steps import (
-    Drafted,
-    DraftedCall,
-    DraftedLimits,
-    open_drafted_call,
-)
 from realm.engine.drafter import DraftChain, Drafter, DraftWish, Effort
+from realm.engine.draws import AnswerRow, build_draws
 from realm.engine.sequence import Feature, Sequence
 from realm.engine.speculation import Draft
-from realm.kernels import CachePool, Team
+from realm.kernels import CachePool, FeatureDraft, Team
 from realm.model import DraftModel, StoredModel
 
 MOST_DRAFTED = STEPS_AT_ONCE  # tokens of one draft
@@ -38,7 +33,7 @@ class _LeftOver(NamedTuple):
 
     feature: Feature
     want: SamplingParameters
-    drafted: Drafted
+    draft: Draft
 
 
 class FeatureDrafts(Drafter):
@@ -63,23 +58,48 @@ class FeatureDrafts(Drafter):
     def truncate(self, number: int, length: int) -> None:
         """See `Drafter`: the sequence's feature is another one now, or none."""
 
-    def open_call(self, sequences: Items[Sequence], limits: DraftedLimits) -> DraftedCall:
-        """What a step with these sequences, all of which draft with this, is followed by."""
+    def rows_for(
+        self, sequences: Items[Sequence], expected: Mapping[int, float], most: int, least: float
+    ) -> FeatureDraft:
+        """What drafts for these sequences between native steps.
+
+        expected: tokens that it is likely to bring, by sequence: one at least; others are not
+        drafted for. most: tokens of a draft. least: the chance below which none is drafted.
+        """
         self._make_pages(len(sequences))
-        pairs = [(each, self._stand_in(each)) for each in sequences]
-        chances = [each.speculation.model_chances for each in sequences if each.speculation]
-        table = self._table[: len(sequences)]
-        return open_drafted_call(self.draft, self._pool, table, pairs, chances, limits)
+        most = min(most, MOST_DRAFTED)
+        stand_ins = {
+            each.number: self._stand_in(each) for each in sequences if each.number in expected
+        }
+        anyone = next(iter(stand_ins.values()))
+        policies = [AnswerRow(stand_ins.get(each.number, anyone)) for each in sequences]
+        draws = build_draws(policies, most).arguments
+        return FeatureDraft(
+            self.draft.stored.native,
+            self._pool,
+            page_table=self._table[: len(sequences)],
+            from_target=self.draft.from_target,
+            to_target=self.draft.to_target,
+            sampling_floats=draws["sampling_floats"],
+            sampling_integers=draws["sampling_integers"],
+            history=draws["history"],
+            logprobs=draws["logprobs"],
+            logprob_tokens=draws["logprob_tokens"],
+            expected=np.array([expected.get(each.number, 0.0) for each in sequences], np.float64),
+            most=most,
+            least=least,
+            seconds=self.native_seconds,
+        )
 
     def observe(self, ratio: float) -> None:
         """A call with such steps took so many times as long as expected."""
         ratio = min(max(ratio, 1.0 / _MOST_RATIO), _MOST_RATIO)
         self.native_seconds *= 1.0 + _GAIN * (ratio - 1.0)
 
-    def keep(self, sequence: Sequence, drafted: Drafted) -> None:
+    def keep(self, sequence: Sequence, draft: Draft) -> None:
         """What was drafted for it already, from the feature that it has."""
         assert isinstance(sequence.want, SamplingParameters) and sequence.feature is not None
-        self._left_over[sequence.number] = _LeftOver(sequence.feature, sequence.want, drafted)
+        self._left_over[sequence.number] = _LeftOver(sequence.feature, sequence.want, draft)
 
     def _propose(self, wishes: Items[DraftWish], least: float) -> tuple[dict[int, Draft], Effort]:
         rows = DraftRows()
@@ -98,8 +118,8 @@ class FeatureDrafts(Drafter):
                 and known.want == sequence.want
             ):
                 made[sequence.number] = chain
-                for drawn, probability in zip(*known.drafted, strict=True):
-                    if not chain.extend(drawn, probability, least):
+                for drawn, grade in zip(known.draft.token_ids, known.draft.grades, strict=True):
+                    if not chain.extend(drawn, grade, least):
                         break
                 continue
             chains[sequence.number] = chain

@@ -1,9 +1,9 @@
 """How many steps one native call computes: decode rows alone, each with what it drew just before.
 
-Most of what a short step costs beside the native core is paid once for all of them. Where a draft
-model drafts from features, it does so between them as well. What the further ones draw stands ahead
-of its sequence, as drafted tokens that were right do: whoever goes on in another way loses them,
-and no text changes.
+Most of what a short step costs beside the native core is paid once for all of them. Drafts from
+texts, and of a model that reads features, are made between them as well. What the further ones draw
+stands ahead of its sequence, as drafted tokens that were right do: whoever goes on in another way
+loses them, and no text changes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 from realm.config import EngineConfig
 from realm.engine.drafted_steps import DraftedLimits
-from realm.engine.feature_drafts import MOST_DRAFTED, FeatureDrafts
-from realm.engine.speculation import LEAST_SHARE, RowCost
 
 if TYPE_CHECKING:
     from realm.engine.drafting import Guesses
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from realm.engine.sequence import Sequence
 
 MOST_STEPS = 4
-_COPIED = 0.1  # accepted tokens of a step: from a text that repeats so much, drafts are longer
 STEADY_TOKENS = 8  # a sequence that drew so many in the same way will go on so
 JOINED_GAIN = 1.04  # what it brings without drafts: a ratio of tokens a second
 
@@ -42,45 +39,46 @@ def further_steps(state: ModelState, plan: StepPlan, most_seconds: float) -> int
     return max(count, 0)
 
 
-def plan_drafted_steps(
-    state: ModelState, plan: StepPlan, guesses: Guesses, further: int, config: EngineConfig
-) -> tuple[FeatureDrafts, DraftedLimits] | None:
-    """What drafts between the steps of a call, and how far: of `further` steps behind the planned
-    one as many as may have drafts of their own. It drafts behind the last of them as well.
+def plan_drafted_steps(  # noqa: PLR0917
+    state: ModelState,
+    plan: StepPlan,
+    guesses: Guesses,
+    further: int,
+    config: EngineConfig,
+    are_worth: bool,
+) -> DraftedLimits | None:
+    """How far the steps may go that follow the planned one in its call, each with drafts of its
+    own: of `further` steps as many as there is room for. A draft model drafts behind the last of
+    them as well.
 
-    None where no draft model is likely to pay for every sequence.
+    are_worth: drafts have paid lately. None where none is likely to pay now either.
     """
-    asked = guesses.asked
-    if asked is None or asked.sequences != {row.sequence for row in plan.rows}:
+    if not plan.decodes or not (are_worth or guesses.token_count or guesses.asked):
         return None
     sequences = [state.sequences[row.sequence] for row in plan.rows]
+    speculations = [each.speculation for each in sequences if each.speculation is not None]
+    if len(speculations) < len(sequences):
+        return None
     if not all(each.more and each.draws_alone for each in sequences):
         return None
-    rows = 1 + min(asked.most, MOST_DRAFTED)
+    rows, limits = len(sequences), config.speculation
+    most = min(limits.max_draft_tokens, config.step_tokens - rows)
+    width = max(min(most, max(each.draft_k for each in speculations)), 1)
+    most_seconds = config.joined_seconds - state.row_cost.seconds(rows + guesses.token_count)
     longest = max(len(each.tokens) for each in sequences) + guesses.token_count
-    # As most steps are: a draft of two tokens, one of them likely enough.
-    seconds = state.row_cost.seconds(2 * len(sequences))
-    seconds += 2.0 * asked.drafter.native_seconds
-    further = min(
-        further,
-        int(config.joined_seconds / seconds) - 1,
-        (state.cache.context_length - longest) // rows,
-    )
-    copied = max(each.speculation.copied for each in sequences if each.speculation)
-    pages = guesses.token_count + max(further, 0) * rows
-    if further < 1 or copied > _COPIED or not reserve_pages(state, plan, pages):
+    further = min(further, (state.cache.context_length - longest) // (1 + width))
+    pages = guesses.token_count + max(further, 0) * (1 + width)
+    if (
+        further < 1
+        or most_seconds < state.row_cost.seconds(rows)
+        or not reserve_pages(state, plan, pages)
+    ):
         further = 0
-    most_rows = min(config.speculation.max_draft_tokens, config.step_tokens - len(sequences))
-    if len({each.owner for each in sequences}) > 1:
-        most_rows = _rows_for_all(state.row_cost, len(sequences), most_rows)
-    costs = tuple(state.row_cost.seconds(n * len(sequences)) for n in range(1, 1 + rows))
-    return asked.drafter, DraftedLimits(further, rows - 1, most_rows, asked.least, costs)
-
-
-def _rows_for_all(cost: RowCost, rows: int, most: int) -> int:
-    """How many drafted rows leave everyone his share, also who has none of them."""
-    longest = cost.seconds(rows) / LEAST_SHARE
-    return next((n for n in range(most) if cost.seconds(rows + n + 1) > longest), most)
+    if not further and not guesses.asked:
+        return None
+    most = min(most, sum(min(each.draft_k, width) for each in speculations))
+    seconds = state.row_cost.table(rows, most)
+    return DraftedLimits(further, width, guesses.least, seconds, max(most_seconds, 0.0))
 
 
 def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> bool:

@@ -64,17 +64,17 @@ def step_model(  # noqa: PLR0917
     further = 0
     if is_alone and not machine.interrupt.is_set:
         further = further_steps(state, plan, config.joined_seconds)
-    # Drafts that bring less than steps without any, which are joined, must bring more than those.
-    joins = further > 0 and 1.0 + state.payback.worth <= JOINED_GAIN
-    least_gain = LEAST_GAIN * (JOINED_GAIN if joins else 1.0) * state.payback.demand
-    guesses = plan_guesses(state, plan, config.speculation, limits.rows, least_gain)
+    demand = state.payback.demand
+    guesses = plan_guesses(state, plan, config.speculation, limits.rows, LEAST_GAIN * demand)
     has_drafts = guesses.token_count > 0
-    drafted = plan_drafted_steps(state, plan, guesses, further, config)
+    # Where drafts bring more than steps without any that are joined, no such step is missed.
+    are_worth = 1.0 + state.payback.worth > JOINED_GAIN
+    drafted = plan_drafted_steps(state, plan, guesses, further, config, are_worth)
     if drafted is not None:
         has_drafts = True
-        ran = run_drafted_steps(state, plan, guesses.by_sequence, *drafted, machine, ledger)
+        ran = run_drafted_steps(state, plan, guesses, drafted, machine, ledger)
     else:
-        if has_drafts or not joins or not reserve_pages(state, plan, further):
+        if has_drafts or are_worth or not reserve_pages(state, plan, further):
             further = 0
         ran = run_step(state, plan, guesses.by_sequence, further, machine, ledger)
     state.step_count += ran.step_count

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Items
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm.engine.batch import Batch, build_batch
-from realm.engine.drafted_steps import DraftedCall, DraftedLimits
-from realm.engine.drafting import Guess, keep_ahead, settle_guess, settle_rows
+from realm.engine.drafted_steps import DraftedCall, DraftedLimits, open_drafted_call
+from realm.engine.drafting import Guess, Guesses, keep_ahead, settle_guess, settle_rows
 from realm.engine.draws import draw_error, later_draws
 from realm.engine.fairness import OwnerLedger
 from realm.engine.feature_drafts import FeatureDrafts
 from realm.engine.output import StepOutput, TokenLogprobs
 from realm.engine.scheduler import StepPlan
 from realm.engine.sequence import Feature, Sequence, Want
+from realm.engine.speculation import Source
 from realm.errors import CapacityError, RealmError
 from realm.kernels import Interrupt, Team
 
@@ -94,21 +96,30 @@ def run_step(  # noqa: PLR0917
 def run_drafted_steps(  # noqa: PLR0917
     state: ModelState,
     plan: StepPlan,
-    guesses: Mapping[int, Guess],
-    drafter: FeatureDrafts,
+    guesses: Guesses,
     limits: DraftedLimits,
     machine: Machine,
     ledger: OwnerLedger,
 ) -> StepsRun:
     """Computes the plan, all of which decodes, and steps that follow it, each with its drafts."""
-    batch = build_batch(plan, state.sequences, guesses)
-    try:
-        drafted = drafter.open_call([each for each, _ in batch.answered], limits)
-    except RealmError as error:
-        drafter.fail(error)
-        return run_step(state, plan, guesses, 0, machine, ledger)
+    batch = build_batch(plan, state.sequences, guesses.by_sequence)
+    sequences = [each for each, _ in batch.answered]
+    drafter, draft = None, None
+    if guesses.asked is not None:
+        drafter = guesses.asked.drafter
+        try:
+            draft = drafter.rows_for(sequences, *guesses.asked[1:])
+        except RealmError as error:
+            drafter.fail(error)
+            return run_step(state, plan, guesses.by_sequence, 0, machine, ledger)
+    drafted = open_drafted_call(
+        [(each, each.speculation) for each in sequences if each.speculation is not None],
+        draft,
+        state.model.hyperparameters.hidden_size,
+        limits,
+    )
     begin = machine.clock()
-    with drafter.draft.stored.step_lock:
+    with drafter.draft.stored.step_lock if drafter else nullcontext():
         sampled, _ = _compute(state, machine, batch, drafted=drafted)
     seconds = machine.clock() - begin
     steps = drafted.steps()
@@ -118,16 +129,18 @@ def run_drafted_steps(  # noqa: PLR0917
     outputs, accepted = [], 0
     for index, (each, first) in enumerate(batch.answered):
         state.computed(each, 1)
-        guess = guesses.get(each.number)
+        guess = guesses.by_sequence.get(each.number)
         if guess is not None:
             drawn = sampled[first : first + 1 + len(guess.token_ids)]
             accepted += settle_guess(each, guess, drawn, [()] * len(drawn))
         for rows in steps:
             accepted += settle_rows(each, rows[index])
         each.steady_count += 1
-        each.feature = Feature(len(each.tokens) + len(each.ahead), drafted.features[index])
-        if left_over:
-            drafter.keep(each, left_over[index])
+        if each.keeps_feature:
+            each.feature = Feature(len(each.tokens) + len(each.ahead), drafted.features[index])
+        behind = left_over[index] if left_over else None
+        if drafter is not None and behind is not None and behind.source is Source.MODEL:
+            drafter.keep(each, behind)
         outputs.append(answer(state, each, sampled[first], ()))
     return StepsRun(outputs, seconds, len(row_counts), accepted)
 
@@ -234,15 +247,17 @@ def _observe(
 def _observe_drafted(
     state: ModelState,
     row_counts: Items[int],
-    drafter: FeatureDrafts,
+    drafter: FeatureDrafts | None,
     draft_steps: int,
     seconds: float,
 ) -> None:
     """Learns from the time of several steps with so many rows, and of the draft's between them, as
     if each were as far from what was expected as all are."""
     expected = [state.row_cost.seconds(each) for each in row_counts]
-    ratio = seconds / (sum(expected) + draft_steps * drafter.native_seconds)
-    drafter.observe(ratio)
+    drafting = draft_steps * drafter.native_seconds if drafter else 0.0
+    ratio = seconds / (sum(expected) + drafting)
+    if drafter is not None and draft_steps:
+        drafter.observe(ratio)
     for rows, each in zip(row_counts, expected, strict=True):
         state.cost.observe(rows, rows, each * ratio)
         state.row_cost.observe(rows, each * ratio)

@@ -240,10 +240,43 @@ class Transformer:
     @property
     def weight_bytes(self) -> int: ...
 
-class DraftedSteps:
+MATCH_TOKENS: int = 16
+
+class TokenIndex:
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def tokens(self) -> list[int]: ...
+    def extend(self, tokens: Sequence[int]) -> None: ...
+    def truncate(self, length: int) -> None: ...
+    def clear(self) -> None: ...
+    def find(self, tail: Sequence[int]) -> tuple[int, int] | None: ...
+
+class SequenceTexts:
+    def __init__(self, suffix_limit: int, copies_itself: bool, history: TokenIndex) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def tokens(self) -> list[int]: ...
+    def truncate(self, length: int) -> None: ...
+    def match(self, tokens: list[int]) -> tuple[int, int]: ...
+    def propose(
+        self, suffix_chances: Sequence[float], history_chances: Sequence[float], count: int
+    ) -> tuple[int, tuple[int, ...], tuple[int, ...]] | None: ...
+
+def plan_drafts(
+    survivals: Sequence[Sequence[float]],
+    owners: Sequence[int],
+    owner_rows: Sequence[int],
+    seconds: Sequence[float],
+    worth: float,
+    least_gain: float,
+    least_share: float,
+) -> list[int]: ...
+
+class FeatureDraft:
     def __init__(
         self,
-        draft: Transformer,
+        model: Transformer,
         pool: CachePool,
         *,
         page_table: Annotated[
@@ -273,26 +306,45 @@ class DraftedSteps:
         logprob_tokens: Annotated[
             NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu")
         ],
-        chances: Annotated[
-            NDArray[numpy.float32],
-            dict(shape=(None, None), order="C", device="cpu", writable=False),
+        expected: Annotated[
+            NDArray[numpy.float64], dict(shape=(None,), order="C", device="cpu", writable=False)
         ],
-        costs: Annotated[
-            NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
+        most: int,
+        least: float,
+        seconds: float,
+    ) -> None: ...
+
+class DraftedSteps:
+    def __init__(
+        self,
+        draft: FeatureDraft | None,
+        texts: list[SequenceTexts],
+        *,
+        sequences: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)
         ],
-        wanted: Annotated[
+        owner_rows: Annotated[
             NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)
         ],
+        chances: Annotated[
+            NDArray[numpy.float64],
+            dict(shape=(None, None, None), order="C", device="cpu", writable=False),
+        ],
+        seconds: Annotated[
+            NDArray[numpy.float64], dict(shape=(None,), order="C", device="cpu", writable=False)
+        ],
+        most_seconds: float,
         least: float,
-        most_rows: int,
+        least_share: float,
         sampled: Annotated[
             NDArray[numpy.int32], dict(shape=(None, None, None), order="C", device="cpu")
         ],
+        sources: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu")],
         drafted: Annotated[
             NDArray[numpy.int32], dict(shape=(None, None, None), order="C", device="cpu")
         ],
-        probabilities: Annotated[
-            NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu")
+        grades: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None, None), order="C", device="cpu")
         ],
         features: Annotated[
             NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from realm.engine.speculation import Calibration, Draft, Source, probability_grade
-from realm.engine.speculation.draft import GRADE_COUNT, match_grades
+from realm.engine.speculation.draft import GRADE_COUNT
 
 
 def draft_of(source: Source, *grades: int) -> Draft:
@@ -88,7 +88,7 @@ def test_tokens_that_were_not_compared_are_not_counted() -> None:
 
 def test_survival_is_the_product_and_never_increases() -> None:
     calibration = Calibration()
-    draft = draft_of(Source.SUFFIX, *match_grades(1, 20))
+    draft = draft_of(Source.SUFFIX, *range(1, GRADE_COUNT), GRADE_COUNT - 1)
     survivals = calibration.survivals(draft)
     product = 1.0
     for grade, survival in zip(draft.grades, survivals, strict=True):

@@ -14,8 +14,9 @@ from realm.engine.speculation import (
 
 
 def propose(history: TenantHistory, tail: list[int], count: int) -> Draft | None:
-    found = history.match(tail)
-    return None if found is None or count < 1 else history.copy(found, count)
+    tenant = TenantSpeculation(SpeculativeConfig(suffix=False))
+    tenant.history = history
+    return SequenceSpeculation(tenant).propose(tail, count)
 
 
 def test_an_output_is_proposed_where_its_beginning_comes_again() -> None:
@@ -62,7 +63,7 @@ def test_tokens_and_entries_stay_within_their_limits(
         history.add(output)
         assert len(history) <= token_limit
         assert history.entry_count <= entry_limit
-        assert len(history._index) == len(history) + history.entry_count
+        assert len(history.index) == len(history) + history.entry_count
         if output:
             assert history._entries[-1] == tuple(output[-token_limit:])
     history.clear()

@@ -3,10 +3,13 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realm.engine.speculation import MATCH_TOKENS, Match, TokenIndex
+from realm.kernels import MATCH_TOKENS, TokenIndex
 
 TOKENS = st.lists(st.integers(0, 3), max_size=40)
 PLACES = 8
+SEPARATOR = -1
+
+Match = tuple[int, int]  # the position behind it, its length
 
 
 def plain_length(text: list[int], position: int, tail: list[int]) -> int:
@@ -25,9 +28,9 @@ def plain_find(text: list[int], tail: list[int], places: int = PLACES) -> Match 
     pairs = [each for each in lengths if each[0] >= 2][:places]
     if pairs:
         length, position = max(pairs)
-        return Match(position, length)
+        return position, length
     single = next((each for each in lengths if each[0] == 1), None)
-    return None if single is None else Match(single[1], 1)
+    return None if single is None else (single[1], 1)
 
 
 def longest_suffix_before(text: list[int]) -> int:
@@ -52,8 +55,8 @@ def test_finds_what_a_plain_search_finds(text: list[int]) -> None:
 
 @given(TOKENS, st.lists(st.integers(0, 3), max_size=20))
 def test_finds_the_end_of_another_text(text: list[int], tail: list[int]) -> None:
-    found = index_of([*text, TokenIndex.SEPARATOR]).find(tail)
-    assert found == (plain_find([*text, TokenIndex.SEPARATOR], tail) if tail else None)
+    found = index_of([*text, SEPARATOR]).find(tail)
+    assert found == (plain_find([*text, SEPARATOR], tail) if tail else None)
 
 
 @given(st.lists(st.integers(0, 9), max_size=60))
@@ -64,7 +67,7 @@ def test_the_length_is_that_of_the_longest_match_while_a_pair_has_few_places(
     places = sum(text[begin : begin + 2] == pair for begin in range(max(len(text) - 2, 0)))
     if places <= PLACES:
         found = index_of(text).find(text)
-        assert (found.length if found else 0) == longest_suffix_before(text)
+        assert (found[1] if found else 0) == longest_suffix_before(text)
 
 
 @settings(max_examples=60)
@@ -81,19 +84,33 @@ def test_growing_and_shrinking_leaves_what_growing_alone_does(
         else:
             index.extend(change)
             text += change
+        assert index.tokens == text
         fresh = index_of(text)
-        for name in TokenIndex.__slots__:
-            assert getattr(index, name) == getattr(fresh, name)
+        for tail in (text, *([one, other] for one in range(4) for other in range(4)), [0], [3]):
+            assert index.find(tail) == fresh.find(tail)
 
 
 def test_of_equal_matches_the_latest_is_found() -> None:
     text = [7, 1, 2, 5, 7, 1, 2, 6, 7, 1, 2]
-    assert index_of(text).find(text) == Match(7, 3)
+    assert index_of(text).find(text) == (7, 3)
 
 
 def test_a_longer_match_beats_a_later_one() -> None:
     text = [7, 1, 2, 5, 8, 1, 2, 6, 7, 1, 2]
-    assert index_of(text).find(text) == Match(3, 3)
+    assert index_of(text).find(text) == (3, 3)
+
+
+def test_many_tokens_that_come_and_go_are_found() -> None:
+    index = TokenIndex()
+    for begin in range(0, 40_000, 1000):
+        index.extend(range(begin, begin + 1000))
+        index.truncate(len(index) - 900)
+    assert len(index) == 4000
+    for begin in range(0, 40_000, 1000):
+        assert index.find([begin + 3, begin + 4]) == (begin // 10 + 5, 2)
+        assert index.find([begin + 500]) is None
+    index.truncate(-5)
+    assert index.tokens == []
 
 
 def test_nothing_is_found_in_nothing_and_for_nothing() -> None:

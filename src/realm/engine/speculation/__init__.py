@@ -10,7 +10,6 @@ from realm.engine.speculation.draft import (
     Draft,
     Source,
     count_accepted,
-    match_grades,
     probability_grade,
 )
 from realm.engine.speculation.gate import DraftGate
@@ -26,21 +25,17 @@ from realm.engine.speculation.plan import (
 )
 from realm.engine.speculation.row_cost import MEASURED_ROWS, RowCost
 from realm.engine.speculation.sequence import SequenceSpeculation
-from realm.engine.speculation.suffix import SuffixDraft
 from realm.engine.speculation.tenant import TenantSpeculation
-from realm.engine.speculation.token_index import MATCH_TOKENS, Match, TokenIndex
 
 __all__ = [
     "LEAST_GAIN",
     "LEAST_SHARE",
-    "MATCH_TOKENS",
     "MEASURED_ROWS",
     "Calibration",
     "Draft",
     "DraftCandidate",
     "DraftGate",
     "DraftLimits",
-    "Match",
     "Payback",
     "RowCost",
     "SequenceSpeculation",
@@ -49,12 +44,9 @@ __all__ = [
     "SpeculationBook",
     "SpeculationCounter",
     "SpeculationMetrics",
-    "SuffixDraft",
     "TenantHistory",
     "TenantSpeculation",
-    "TokenIndex",
     "count_accepted",
-    "match_grades",
     "plan_drafts",
     "probability_grade",
 ]

@@ -8,6 +8,8 @@ a source that was given up is tried again. Reads no clock: time is the number of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from realm.engine.speculation.draft import GRADE_COUNT, Draft, Source
 
 _PRIOR_WEIGHT = 4.0  # the prior counts as much as so many drafted tokens
@@ -40,9 +42,9 @@ class Calibration:
         """That a token of this grade is accepted when all of its draft before it were."""
         return self._sources[source].chances[grade]
 
-    def chances(self, source: Source) -> tuple[float, ...]:
-        """The same of every grade."""
-        return tuple(self._sources[source].chances)
+    def chances(self, source: Source) -> Sequence[float]:
+        """The same of every grade, by now; not to be changed."""
+        return self._sources[source].chances
 
     def survivals(self, draft: Draft) -> tuple[float, ...]:
         """For each token, the chance that it and all before it are accepted; never increases."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-GRADE_COUNT = 17  # grades of one source
+from realm.kernels import MATCH_TOKENS
+
+GRADE_COUNT = MATCH_TOKENS + 1  # grades of one source
 
 
 class Source(Enum):
@@ -21,8 +23,8 @@ class Draft:
     """Tokens that may follow a sequence, the next one first; never empty.
 
     grades: one for each token, 0..GRADE_COUNT - 1, the higher the better the evidence for it. Of
-    SUFFIX and HISTORY: how many tokens before it stood before the copied token too, see
-    `match_grades`. Of MODEL: see `probability_grade`.
+    SUFFIX and HISTORY: how many tokens before it stood before the copied token too. Of MODEL: see
+    `probability_grade`.
     """
 
     source: Source
@@ -31,18 +33,6 @@ class Draft:
 
     def __len__(self) -> int:
         return len(self.token_ids)
-
-
-_MATCH_GRADES = tuple(range(GRADE_COUNT)) + (GRADE_COUNT - 1,) * 512
-
-
-def match_grades(matched: int, count: int) -> tuple[int, ...]:
-    """Grades of `count` (at most 512) tokens copied from behind a match of `matched` tokens.
-
-    When the first ones turn out right, the later ones have a longer match behind them.
-    """
-    matched = min(matched, GRADE_COUNT - 1)
-    return _MATCH_GRADES[matched : matched + count]
 
 
 def probability_grade(probability: float) -> int:

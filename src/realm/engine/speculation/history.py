@@ -10,27 +10,29 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from realm.engine.speculation.draft import Draft, Source, match_grades
-from realm.engine.speculation.token_index import MATCH_TOKENS, Match, TokenIndex
+from realm.kernels import MATCH_TOKENS, TokenIndex
+
+_SEPARATOR = -1  # nothing matches it
 
 
 class TenantHistory:
     """The recent outputs of one tenant.
 
     token_limit, entry_limit: when one is passed, the older half is forgotten; 0 keeps nothing.
+    index: all of them, a separator behind each.
     """
 
-    __slots__ = ("_entries", "_entry_limit", "_index", "_token_limit")
+    __slots__ = ("_entries", "_entry_limit", "_token_limit", "index")
 
     def __init__(self, token_limit: int = 16384, entry_limit: int = 64) -> None:
         self._token_limit = token_limit
         self._entry_limit = entry_limit
         self._entries: deque[tuple[int, ...]] = deque()
-        self._index = TokenIndex()
+        self.index = TokenIndex()
 
     def __len__(self) -> int:
         """Tokens that are kept."""
-        return len(self._index) - len(self._entries)
+        return len(self.index) - len(self._entries)
 
     @property
     def entry_count(self) -> int:
@@ -56,23 +58,10 @@ class TenantHistory:
     def clear(self) -> None:
         """Forget every output."""
         self._entries.clear()
-        self._index.clear()
-
-    def match(self, tail: Sequence[int]) -> Match | None:
-        """Where the end of `tail` stands in an output; None where it does not."""
-        return self._index.find(tail)
-
-    def copy(self, found: Match, count: int) -> Draft | None:
-        """At most `count` (1 at least) tokens behind a match; None where the output ends there."""
-        copied = self._index.tokens[found.position : found.position + count]
-        if TokenIndex.SEPARATOR in copied:
-            del copied[copied.index(TokenIndex.SEPARATOR) :]
-        if not copied:
-            return None
-        return Draft(Source.HISTORY, tuple(copied), match_grades(found.length, len(copied)))
+        self.index.clear()
 
     def _append(self, entry: tuple[int, ...]) -> None:
-        self._index.extend((*entry, TokenIndex.SEPARATOR))
+        self.index.extend((*entry, _SEPARATOR))
 
     def _forget_older_half(self) -> None:
         entries, tokens = self._entries, sum(map(len, self._entries))
@@ -80,6 +69,6 @@ class TenantHistory:
             2 * len(entries) > self._entry_limit or 2 * tokens > self._token_limit
         ):
             tokens -= len(entries.popleft())
-        self._index.clear()
+        self.index.clear()
         for entry in entries:
             self._append(entry)

@@ -1,15 +1,17 @@
 """How many tokens of which draft the next step verifies: a pure function on plain data.
 
 Every verified token is one more row of the step. The tokens of all drafts stand in one line, the
-likeliest first, and the step takes as many from its beginning as bring the most tokens a second.
+likeliest first, and the step takes as many from its beginning as bring the most tokens a second
+(`native/core/draft_plan.cpp`, which steps that follow at once plan with as well).
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from realm import kernels
 
 LEAST_GAIN = 1.02  # for the work beside a step
 LEAST_SHARE = 0.9  # of an owner's tokens a second, whatever the drafts of others bring
@@ -63,43 +65,18 @@ def plan_drafts(
     those that leave every owner its share; of equal ones the shortest. It never returns a plan that
     brings less than none would.
     """
-    line = [(-each.survivals[0], 0, index) for index, each in enumerate(candidates)]
-    if not line:
+    if not candidates:
         return {}
     rows = decode_rows + prompt_rows
     most = min(limits.rows, sum(len(each.survivals) for each in candidates))
-    worth = float(rows)
-    best, best_count = limits.least_gain * worth / seconds(rows), 0
-    top = -min(line)[0]
-    # Not even with all of them as likely as the likeliest: the common case of a full step.
-    if all(worth + n * top <= best * seconds(rows + n) for n in range(1, most + 1)):
-        return {}
-    heapq.heapify(line)
-    taken: list[int] = []
-    if owners and len(owners) == 1:
-        owners = None
-    brought = dict.fromkeys(owners or (), 0.0)
-    slowest = limits.least_share / seconds(rows)
-    while line and len(taken) < most:
-        survival, depth, index = line[0]
-        taken.append(index)
-        worth -= survival
-        duration = seconds(rows + len(taken))
-        survivals = candidates[index].survivals
-        if owners:
-            brought[candidates[index].owner] -= survival
-        if worth / duration > best and (
-            not owners
-            or min(1.0 + brought[each] / count for each, count in owners.items()) / duration
-            >= slowest
-        ):
-            best, best_count = worth / duration, len(taken)
-        if depth + 1 < len(survivals):
-            heapq.heapreplace(line, (-survivals[depth + 1], depth + 1, index))
-        else:
-            heapq.heappop(line)
-    counts: dict[int, int] = {}
-    for index in taken[:best_count]:
-        number = candidates[index].sequence
-        counts[number] = counts.get(number, 0) + 1
-    return counts
+    names = list(owners) if owners and len(owners) > 1 else []
+    counts = kernels.plan_drafts(
+        [each.survivals for each in candidates],
+        owners=[names.index(each.owner) if names else 0 for each in candidates],
+        owner_rows=[owners[each] for each in names] if owners else [],
+        seconds=[seconds(rows + n) for n in range(max(most, 0) + 1)],
+        worth=rows,
+        least_gain=limits.least_gain,
+        least_share=limits.least_share,
+    )
+    return {each.sequence: n for each, n in zip(candidates, counts, strict=True) if n}

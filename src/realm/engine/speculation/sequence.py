@@ -4,76 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from realm.engine.speculation.draft import GRADE_COUNT, Draft, Source, count_accepted
+from realm.engine.speculation.draft import Draft, Source, count_accepted
 from realm.engine.speculation.gate import DraftGate
-from realm.engine.speculation.suffix import SuffixDraft
 from realm.engine.speculation.tenant import TenantSpeculation
-from realm.engine.speculation.token_index import MATCH_TOKENS, Match
+from realm.kernels import SequenceTexts
 
+_SOURCES = tuple(Source)  # as the native core counts them
 _LEARNT_FROM = 16  # one draft in so many of those that cannot pay
-_DEMANDING = 0.5  # from this least chance on
-_PAUSE = 3  # a text without a draft is left alone for so many steps
-_COPIED_GAIN = 0.05
 
 
 class SequenceSpeculation:
     """The drafts of one sequence, from its own tokens and its tenant's history.
 
     In each step: `propose`, verify the first tokens of the draft (or none of them), `settle`.
-    copied: accepted tokens of a draft lately that came from a text, not from a model.
     """
 
-    __slots__ = ("_left_out", "_pause", "_suffix", "_tenant", "copied", "draft_k")
+    __slots__ = ("_left_out", "_tenant", "_texts", "draft_k")
 
     def __init__(self, tenant: TenantSpeculation, draft_k: int | None = None) -> None:
         """draft_k: most tokens of a draft, if that is less than the tenant may have."""
         config = tenant.config
         self._tenant = tenant
         self.draft_k = config.draft_k if draft_k is None else min(draft_k, config.draft_k)
-        self._suffix = SuffixDraft(tenant.config.suffix_tokens)
-        self.copied = 0.0
+        self._texts = SequenceTexts(config.suffix_tokens, config.suffix, tenant.history.index)
         self._left_out = 0
-        self._pause = 0
 
     def truncate(self, length: int) -> None:
         """The sequence was rewound to its first `length` tokens."""
-        self._suffix.truncate(length)
+        self._texts.truncate(length)
 
-    def propose(self, tokens: Sequence[int], most: int, least: float = 0.0) -> Draft | None:
+    def texts(self, tokens: list[int]) -> SequenceTexts:
+        """What native steps copy from. tokens: as `propose` takes them."""
+        self._texts.match(tokens)
+        return self._texts
+
+    def propose(self, tokens: list[int], most: int, least: float = 0.0) -> Draft | None:
         """The tokens that may come next, at most so many; None without a guess.
 
         tokens: the whole sequence, only longer than at the last call, or after `truncate`.
         least: the chance of a first token below which a draft is not even made, but for one in
-        some, from which is learnt whether that is still so. Where much is asked of drafts, a text
-        that has none is not looked at in every step.
+        some, from which is learnt whether that is still so.
         """
-        if self._pause and least >= _DEMANDING:
-            self._pause -= 1
-            return None
-        self._pause = _PAUSE
         count = min(most, self.draft_k)
         if count < 1:
             return None
-        history = self._tenant.history
-        own = self._match(tokens) if self._tenant.config.suffix else None
-        past = None
-        if len(history) and (own is None or own.length < MATCH_TOKENS):
-            past = history.match(tokens[-MATCH_TOKENS:])
-        if own is None and past is None:
+        own, past = self._texts.match(tokens)
+        if not own and not past:
             return None
-        if max(self._chance(Source.SUFFIX, own), self._chance(Source.HISTORY, past)) < least:
+        calibration = self._tenant.calibration
+        copied, remembered = calibration.chances(Source.SUFFIX), calibration.chances(Source.HISTORY)
+        if max(copied[own] if own else 0.0, remembered[past] if past else 0.0) < least:
             self._left_out += 1
             if self._left_out % _LEARNT_FROM:
                 return None
-        drafts = [
-            draft
-            for draft in (
-                None if own is None else self._suffix.copy(own, count),
-                None if past is None else history.copy(past, count),
-            )
-            if draft is not None
-        ]
-        return max(drafts, key=self._expected, default=None)
+        found = self._texts.propose(copied, remembered, count)
+        return None if found is None else Draft(_SOURCES[found[0]], *found[1:])
 
     def settle(self, draft: Draft, verified: int, sampled: Sequence[int]) -> int:
         """Learn from what the target said; how many drafted tokens were accepted.
@@ -85,13 +70,9 @@ class SequenceSpeculation:
         known = min(len(draft), len(sampled))
         right = count_accepted(draft.token_ids[:known], tuple(sampled))
         self._tenant.calibration.observe(draft, right, known)
-        if right:
-            self._pause = 0
         if draft.source is Source.MODEL:
             self._tenant.gate.observe(right, known)
         accepted = min(right, verified)
-        copied = 0 if draft.source is Source.MODEL else accepted
-        self.copied += _COPIED_GAIN * (copied - self.copied)
         if verified:
             self._tenant.counter.count(draft.source, verified, accepted)
         return accepted
@@ -106,25 +87,10 @@ class SequenceSpeculation:
         return self._tenant.calibration.chance(Source.MODEL, grade)
 
     @property
-    def model_chances(self) -> tuple[float, ...]:
-        """The same of every grade."""
-        return self._tenant.calibration.chances(Source.MODEL)
+    def chances(self) -> tuple[Sequence[float], ...]:
+        """That a token is accepted: by source and grade."""
+        return tuple(map(self._tenant.calibration.chances, Source))
 
     def survivals(self, draft: Draft) -> tuple[float, ...]:
         """What `plan_drafts` takes: see `Calibration.survivals`."""
         return self._tenant.calibration.survivals(draft)
-
-    def _match(self, tokens: Sequence[int]) -> Match | None:
-        suffix = self._suffix
-        known = len(suffix)
-        if known < len(tokens):
-            suffix.extend(tokens[known:])
-        return suffix.match()
-
-    def _chance(self, source: Source, found: Match | None) -> float:
-        if found is None:
-            return 0.0
-        return self._tenant.calibration.chance(source, min(found.length, GRADE_COUNT - 1))
-
-    def _expected(self, draft: Draft) -> float:
-        return sum(self._tenant.calibration.survivals(draft))
