@@ -98,7 +98,7 @@ DraftedArguments::DraftedArguments(const FeatureDraftArguments* draft, const nb:
                                    Array<const double, nb::ndim<3>> chances, Doubles seconds,
                                    double most_seconds, double least, double least_share, IntegerRows sampled,
                                    Integers sources, IntegerRows drafted, IntegerRows grades,
-                                   Array<float, nb::ndim<2>> features)
+                                   Array<float, nb::ndim<2>> features, Array<double, nb::ndim<1>> durations)
     : draft_(draft),
       texts_(sequence_texts),
       owner_rows_(owner_rows),
@@ -108,13 +108,14 @@ DraftedArguments::DraftedArguments(const FeatureDraftArguments* draft, const nb:
       drafted_(drafted),
       grades_(grades),
       sources_(sources),
-      features_(features) {
+      features_(features),
+      durations_(durations) {
   const auto texts = nb::cast<std::vector<SequenceTexts*>>(sequence_texts);
   const size_t count = texts.size(), times = sampled.shape(0), width = drafted.shape(2);
   require(count > 0 && times <= 64 && width > 0 && width <= 1024, "too few drafts, or too many");
   require(has_shape(sampled, times, count, 1 + width) && has_shape(drafted, 1 + times, count, width) &&
               has_shape(grades, 1 + times, count, width) && sources.shape(0) == 1 + times &&
-              sources.shape(1) == count,
+              sources.shape(1) == count && durations.size() == 2 + times,
           "the arrays of drafts do not fit each other");
   require(!draft || (draft->count() == count && draft->draft().most <= static_cast<int>(width)),
           "the draft model is for other sequences");
@@ -161,9 +162,11 @@ DraftedArguments::DraftedArguments(const FeatureDraftArguments* draft, const nb:
   steps_.drafted = drafted.data();
   steps_.grades = grades.data();
   steps_.features = features.data();
+  steps_.durations = durations.data();
   std::fill(steps_.sampled, steps_.sampled + sampled.size(), -1);
   std::fill(steps_.sources, steps_.sources + sources.size(), -1);
   std::fill(steps_.drafted, steps_.drafted + drafted.size(), -1);
+  std::fill(steps_.durations, steps_.durations + durations.size(), 0.0);
 }
 
 DraftedSteps& DraftedArguments::for_step(const Transformer& target, const StepInput& input) {
@@ -217,10 +220,10 @@ void bind_drafted(nb::module_& module) {
   nb::class_<DraftedArguments>(module, "DraftedSteps")
       .def(nb::init<const FeatureDraftArguments*, const nb::list&, Array<const int32_t, nb::ndim<2>>, Tokens,
                     Array<const double, nb::ndim<3>>, Doubles, double, double, double, IntegerRows, Integers,
-                    IntegerRows, IntegerRows, Array<float, nb::ndim<2>>>(),
+                    IntegerRows, IntegerRows, Array<float, nb::ndim<2>>, Array<double, nb::ndim<1>>>(),
            nb::keep_alive<1, 2>(), "draft"_a.none(), "texts"_a, nb::kw_only(), "sequences"_a, "owner_rows"_a,
            "chances"_a, "seconds"_a, "most_seconds"_a, "least"_a, "least_share"_a, "sampled"_a, "sources"_a,
-           "drafted"_a, "grades"_a, "features"_a)
+           "drafted"_a, "grades"_a, "features"_a, "durations"_a)
       .def_prop_ro("drafted_times", &DraftedArguments::drafted_times)
       .def_prop_ro("draft_steps", &DraftedArguments::draft_steps);
 }

@@ -45,7 +45,8 @@ class DraftedArguments {
                    Array<const int32_t, nanobind::ndim<2>> sequences, Tokens owner_rows,
                    Array<const double, nanobind::ndim<3>> chances, Doubles seconds, double most_seconds,
                    double least, double least_share, IntegerRows sampled, Integers sources,
-                   IntegerRows drafted, IntegerRows grades, Array<float, nanobind::ndim<2>> features);
+                   IntegerRows drafted, IntegerRows grades, Array<float, nanobind::ndim<2>> features,
+                   Array<double, nanobind::ndim<1>> durations);
 
   // The steps, ready for what was read of a target's step. Raises NativeError.
   DraftedSteps& for_step(const Transformer& target, const StepInput& input);
@@ -63,6 +64,7 @@ class DraftedArguments {
   IntegerRows sampled_, drafted_, grades_;
   Integers sources_;
   Array<float, nanobind::ndim<2>> features_;
+  Array<double, nanobind::ndim<1>> durations_;
   DraftedSteps steps_;
 };
 

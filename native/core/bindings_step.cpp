@@ -169,7 +169,11 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
   input.sampled = sampled;
   {
     nb::gil_scoped_release release;
-    model.step(input, pool, team);
+    {
+      double unused = 0.0;
+      const Stopwatch watch(drafts ? drafts->durations[0] : unused);
+      model.step(input, pool, team);
+    }
     if (following.times > 0) follow(model, input, following, pool, team);
     if (drafts) follow_with_drafts(model, input, following, *drafts, pool, team);
   }

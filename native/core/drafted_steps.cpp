@@ -182,8 +182,11 @@ class DraftedRun {
     following.times = draft.most - 1;
     following.sampled = drawn.data() + count;
     following.least_logprob = std::log(draft.least);
-    draft.model->step(input, *draft.pool, team_);
-    follow(*draft.model, input, following, *draft.pool, team_);
+    {
+      const Stopwatch watch(steps_.durations[1 + steps_.times]);
+      draft.model->step(input, *draft.pool, team_);
+      follow(*draft.model, input, following, *draft.pool, team_);
+    }
     for (size_t n = 0; n < most && drawn[n * count] != -1; n++) {
       steps_.draft_steps++;
       steps_.most_seconds -= draft.seconds;
@@ -253,7 +256,10 @@ class DraftedRun {
     input_.tokens = tokens_.data();
     sampled_.assign(tokens_.size(), -1);
     input_.sampled = sampled_.data();
-    target_.step(input_, pool_, team_);
+    {
+      const Stopwatch watch(steps_.durations[1 + time]);
+      target_.step(input_, pool_, team_);
+    }
     for (size_t i = 0; i < texts_.size(); i++)
       std::copy(sampled_.data() + firsts[i], sampled_.data() + firsts[i + 1],
                 steps_.sampled + (static_cast<size_t>(time) * texts_.size() + i) * width);

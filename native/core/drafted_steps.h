@@ -3,6 +3,7 @@
 // one.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -48,13 +49,14 @@ struct DraftedSteps {
   double most_seconds = 0.0;  // of all that follows, by what is expected of each step
   int times = 0;
   // What comes of it; what does not come is left as it is.
-  int32_t* sampled = nullptr;  // [times][sequences][1 + width]: in the rows of each step that follows
-  int32_t* sources = nullptr;  // [1 + times][sequences]: DraftSource of the draft behind each step
-  int32_t* drafted = nullptr;  // [1 + times][sequences][width]: the draft, also what is not verified
-  int32_t* grades = nullptr;   // the same shape
-  float* features = nullptr;   // [sequences][hidden] of the newest tokens
-  int drafted_times = 0;       // 1 + the number of the last step that was drafted behind
-  int draft_steps = 0;         // of the draft model
+  int32_t* sampled = nullptr;   // [times][sequences][1 + width]: in the rows of each step that follows
+  int32_t* sources = nullptr;   // [1 + times][sequences]: DraftSource of the draft behind each step
+  int32_t* drafted = nullptr;   // [1 + times][sequences][width]: the draft, also what is not verified
+  int32_t* grades = nullptr;    // the same shape
+  float* features = nullptr;    // [sequences][hidden] of the newest tokens
+  double* durations = nullptr;  // [2 + times] seconds: of each step, then of the draft model in all of them
+  int drafted_times = 0;        // 1 + the number of the last step that was drafted behind
+  int draft_steps = 0;          // of the draft model
 };
 
 // Computes the steps after `input`, which has been computed: each of its segments is a sequence's newest
@@ -63,5 +65,20 @@ struct DraftedSteps {
 // `input`; the sequences' texts are in the end what they were.
 void follow_with_drafts(Transformer& target, StepInput& input, const FollowingSteps& following,
                         DraftedSteps& drafted, CachePool& pool, Team& team);
+
+// What a part of the work takes: added to `seconds` in the end.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+  ~Stopwatch() {
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& seconds_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
 
 }  // namespace realm

@@ -374,6 +374,7 @@ def drafted(
         "drafted": np.zeros((1 + FURTHER, 1, MOST), np.int32),
         "grades": np.zeros((1 + FURTHER, 1, MOST), np.int32),
         "features": np.zeros((1, 96), np.float32),
+        "durations": np.zeros(2 + FURTHER),
         **changes,
     }
     return DraftedSteps(draft, [texts or texts_of()], **arguments)  # type: ignore[arg-type]
@@ -412,19 +413,22 @@ def test_every_step_is_written(native: tuple[StoredModel, DraftModel, CachePool]
     behind = np.zeros((1 + FURTHER, 1, MOST), np.int32)
     sources = np.zeros((1 + FURTHER, 1), np.int32)
     texts = texts_of(5, 6)
-    arrays = {"sampled": sampled, "drafted": behind, "sources": sources}
+    durations = np.zeros(2 + FURTHER)
+    arrays = {"sampled": sampled, "drafted": behind, "sources": sources, "durations": durations}
     steps = drafted(asked(draft, pool), texts, **arrays)
     step(target, steps)
     assert (steps.drafted_times, steps.draft_steps) == (1 + FURTHER, (1 + FURTHER) * MOST)
     assert (sampled >= 0).all() and (behind >= 0).all() and (sources == 2).all()
     assert (sampled[:, 0, :MOST] == behind[:FURTHER, 0]).all()  # all of it was right
     assert texts.tokens == [5, 6]
+    assert (durations > 0.0).all()
     interrupt = Interrupt()
     interrupt.set()
     steps = drafted(asked(draft, pool), **arrays)
     step(target, steps, interrupt=interrupt)
     assert steps.drafted_times == 0
     assert (sampled == -1).all() and (behind == -1).all() and (sources == -1).all()
+    assert durations[0] > 0.0 and not durations[1:].any()
 
 
 def test_the_likelier_draft_is_taken(native: tuple[StoredModel, DraftModel, CachePool]) -> None:
@@ -554,6 +558,7 @@ def test_draft_models_that_are_refused(
         {"drafted": np.zeros((FURTHER, 1, MOST), np.int32)},
         {"grades": np.zeros((FURTHER, 1, MOST), np.int32)},
         {"features": np.zeros((2, 96), np.float32)},
+        {"durations": np.zeros(1 + FURTHER)},
     ],
 )
 def test_drafts_that_are_refused(
@@ -580,6 +585,7 @@ def test_every_sequence_has_texts_of_its_own() -> None:
         "drafted": np.zeros((1 + FURTHER, 2, MOST), np.int32),
         "grades": np.zeros((1 + FURTHER, 2, MOST), np.int32),
         "features": np.zeros((2, 96), np.float32),
+        "durations": np.zeros(2 + FURTHER),
     }
     DraftedSteps(None, [texts, texts_of(1)], **twice)  # type: ignore[arg-type]
     with pytest.raises(NativeError, match="of its own"):

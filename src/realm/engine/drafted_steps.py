@@ -52,7 +52,8 @@ class DraftedCall:
 
     sampled: int32 [further, sequences, 1 + width]. sources: int32 [1 + further, sequences], of the
     drafts behind each step. drafted, grades: int32 [1 + further, sequences, width]. features:
-    float32 [sequences, hidden], of the newest tokens. NO_TOKEN where nothing came.
+    float32 [sequences, hidden], of the newest tokens. durations: float64 [2 + further], seconds of
+    each step and, last, of the draft model. NO_TOKEN where nothing came.
     """
 
     native: DraftedSteps
@@ -61,6 +62,7 @@ class DraftedCall:
     drafted: NDArray[np.int32]
     grades: NDArray[np.int32]
     features: NDArray[np.float32]
+    durations: NDArray[np.float64]
 
     @property
     def draft_steps(self) -> int:
@@ -116,6 +118,7 @@ def open_drafted_call(
     drafted = np.empty((1 + limits.further, count, width), np.int32)
     grades = np.empty(drafted.shape, np.int32)
     features = np.empty((count, hidden_size), np.float32)
+    durations = np.empty(2 + limits.further, np.float64)
     owners = Counter(each.owner for each, _ in sequences)
     numbers = {owner: number for number, owner in enumerate(owners)}
     rows = [
@@ -137,5 +140,6 @@ def open_drafted_call(
         drafted=drafted,
         grades=grades,
         features=features,
+        durations=durations,
     )
-    return DraftedCall(native, sampled, sources, drafted, grades, features)
+    return DraftedCall(native, sampled, sources, drafted, grades, features, durations)

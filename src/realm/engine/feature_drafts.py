@@ -91,10 +91,12 @@ class FeatureDrafts(Drafter):
             seconds=self.native_seconds,
         )
 
-    def observe(self, ratio: float) -> None:
-        """A call with such steps took so many times as long as expected."""
-        ratio = min(max(ratio, 1.0 / _MOST_RATIO), _MOST_RATIO)
-        self.native_seconds *= 1.0 + _GAIN * (ratio - 1.0)
+    def observe(self, seconds: float) -> None:
+        """A step of it in a native call took so long."""
+        seconds = min(seconds, _MOST_RATIO * self.native_seconds or seconds)
+        self.native_seconds += (seconds - self.native_seconds) * (
+            _GAIN if self.native_seconds else 1.0
+        )
 
     def keep(self, sequence: Sequence, draft: Draft) -> None:
         """What was drafted for it already, from the feature that it has."""
@@ -136,10 +138,7 @@ class FeatureDrafts(Drafter):
         times = min(each.most for each in chains.values()) - 1
         begin = self._clock()
         steps = draw_steps(self.draft, self._pool, self._table, self._team, rows, times, least)
-        seconds = (self._clock() - begin) / len(steps)
-        self.native_seconds += (seconds - self.native_seconds) * (
-            _GAIN if self.native_seconds else 1.0
-        )
+        self.observe((self._clock() - begin) / len(steps))
         active = list(enumerate(chains.values()))
         for drawn in steps:
             active = [(row, each) for row, each in active if self._extend(each, drawn[row], least)]

@@ -124,7 +124,7 @@ def run_drafted_steps(  # noqa: PLR0917
     seconds = machine.clock() - begin
     steps = drafted.steps()
     row_counts = [len(batch.tokens), *(sum(len(each.sampled) for each in rows) for rows in steps)]
-    _observe_drafted(state, row_counts, drafter, drafted.draft_steps, seconds)
+    _observe_drafted(state, row_counts, drafter, drafted, seconds)
     left_over = drafted.left_over()
     outputs, accepted = [], 0
     for index, (each, first) in enumerate(batch.answered):
@@ -248,16 +248,17 @@ def _observe_drafted(
     state: ModelState,
     row_counts: Items[int],
     drafter: FeatureDrafts | None,
-    draft_steps: int,
+    drafted: DraftedCall,
     seconds: float,
 ) -> None:
-    """Learns from the time of several steps with so many rows, and of the draft's between them, as
-    if each were as far from what was expected as all are."""
-    expected = [state.row_cost.seconds(each) for each in row_counts]
-    drafting = draft_steps * drafter.native_seconds if drafter else 0.0
-    ratio = seconds / (sum(expected) + drafting)
-    if drafter is not None and draft_steps:
-        drafter.observe(ratio)
-    for rows, each in zip(row_counts, expected, strict=True):
+    """Learns from the time of several steps with so many rows, and of the draft's between them.
+
+    seconds: of the call, by the clock that everything else is measured with; each had its share.
+    """
+    *durations, drafting = drafted.durations.tolist()
+    ratio = seconds / (sum(durations) + drafting)
+    if drafter is not None and drafted.draft_steps:
+        drafter.observe(drafting * ratio / drafted.draft_steps)
+    for rows, each in zip(row_counts, durations, strict=False):
         state.cost.observe(rows, rows, each * ratio)
         state.row_cost.observe(rows, each * ratio)

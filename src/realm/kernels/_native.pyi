@@ -346,6 +346,7 @@ class DraftedSteps:
         grades: Annotated[
             NDArray[numpy.int32], dict(shape=(None, None, None), order="C", device="cpu")
         ],
+        durations: Annotated[NDArray[numpy.float64], dict(shape=(None,), order="C", device="cpu")],
         features: Annotated[
             NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")
         ],

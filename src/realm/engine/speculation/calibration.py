@@ -15,6 +15,9 @@ from realm.engine.speculation.draft import GRADE_COUNT, Draft, Source
 _PRIOR_WEIGHT = 4.0  # the prior counts as much as so many drafted tokens
 _KEPT = 0.98  # of a grade's counts with each of its tokens: about the last 50 count
 _TRUST_WEIGHT = 4.0  # the priors are right as they are, says so much of expected acceptance
+# Copies are less often right where a text has only begun to repeat itself: so many tokens seem to
+# have been wrong already. What is not verified is learnt from as well, so that this costs little.
+_DOUBT = 2.0
 _REFRESH_DRAFTS = 64  # how often counts go back towards the prior,
 _REFRESH_KEPT = 0.9  # and how much of them is left then: half after some 430 drafts
 
@@ -35,7 +38,10 @@ class Calibration:
     __slots__ = ("_drafts", "_sources")
 
     def __init__(self) -> None:
-        self._sources = {source: _SourceChances(_PRIORS[source]) for source in Source}
+        self._sources = {
+            source: _SourceChances(_PRIORS[source], 0.0 if source is Source.MODEL else _DOUBT)
+            for source in Source
+        }
         self._drafts = 0
 
     def chance(self, source: Source, grade: int) -> float:
@@ -72,13 +78,15 @@ class _SourceChances:
 
     __slots__ = ("_accepted", "_accepted_of_all", "_expected_of_all", "_priors", "_seen", "chances")
 
-    def __init__(self, priors: tuple[float, ...]) -> None:
+    def __init__(self, priors: tuple[float, ...], doubt: float) -> None:
         self._priors = priors
         self._accepted = [0.0] * GRADE_COUNT
         self._seen = [0.0] * GRADE_COUNT
         self._accepted_of_all = 0.0
-        self._expected_of_all = 0.0
+        self._expected_of_all = doubt
         self.chances = list(priors)
+        for grade in range(GRADE_COUNT):
+            self._renew(grade, self._trust())
 
     def observe(self, grades: tuple[int, ...], accepted: int) -> None:
         """Tokens of these grades came; all but the first `accepted` were wrong."""

@@ -24,7 +24,9 @@ _FIRST_SHAPE = (
     1.98, 2.13, 2.36, 2.6, 2.89, 3.06, 3.36, 4.37, 6.3, 8.2,
 )  # fmt: skip
 
-_GAIN = 0.1  # how far an estimate goes towards a step
+# How far an estimate goes towards a step, at least: at first it is the mean of all steps so far.
+_GAIN = 0.05
+_WELL_KNOWN = 4.0  # steps; what was never seen does not follow such a point any more
 _MOST_RATIO = 2.0  # a stall of the machine counts as a step twice as long as expected
 # How far the others follow one step in so many: they must not be out of date when they are needed.
 _DRIFT, _DRIFT_STEPS = 0.01, 10
@@ -33,17 +35,19 @@ _DRIFT, _DRIFT_STEPS = 0.01, 10
 class RowCost:
     """T(rows): seconds of a step of decode and verification rows, each of which gives logits."""
 
-    __slots__ = ("_factors", "_known", "_reference", "_steps")
+    __slots__ = ("_factors", "_known", "_reference", "_seen", "_steps")
 
     def __init__(self, measured: Mapping[int, float] | None = None) -> None:
         """measured: seconds by rows, best of all MEASURED_ROWS; those left out are estimated."""
         self._reference = list(_FIRST_SHAPE)
         self._factors = [1.0] * len(MEASURED_ROWS)
+        self._seen = [0.0] * len(MEASURED_ROWS)  # steps
         self._known = False
         self._steps = 0
         usable = {rows: each for rows, each in (measured or {}).items() if rows > 0 and each > 0.0}
         if usable:
             self._take(usable)
+            self._seen = [1.0 / _GAIN * (rows in usable) for rows in MEASURED_ROWS]
 
     def seconds(self, rows: int) -> float:
         """Of a step with so many rows, 1 at least. Between measured counts, a straight line; before
@@ -80,6 +84,8 @@ class RowCost:
             return
         if not self._known:
             self._take({rows: seconds})
+            lower, share = _place(rows)
+            self._seen[lower + round(min(share, 1.0))] = 1.0
             return
         reference, factors = self._reference, self._factors
         lower, share = _place(rows)
@@ -91,8 +97,27 @@ class RowCost:
             level = (factors[lower] + share * (factors[lower + 1] - factors[lower])) * ratio
             for index, factor in enumerate(factors):
                 factors[index] = factor + _DRIFT * (level - factor)
-        factors[lower] *= 1.0 + _GAIN * (1.0 - share) * (ratio - 1.0)
-        factors[lower + 1] *= 1.0 + _GAIN * share * (ratio - 1.0)
+        is_new = self._follow(lower, 1.0 - share, ratio)
+        is_new |= self._follow(lower + 1, share, ratio)
+        if is_new:
+            self._guess_unseen()
+
+    def _follow(self, point: int, share: float, ratio: float) -> bool:
+        """A step took so many times as long as expected, and it is this point's by a share; whether
+        little was known of it."""
+        if share <= 0.0:
+            return False
+        seen = self._seen[point]
+        self._seen[point] = seen + share
+        gain = share * max(1.0 / (2.0 + seen), _GAIN)
+        self._factors[point] *= 1.0 + gain * (ratio - 1.0)
+        return seen < _WELL_KNOWN
+
+    def _guess_unseen(self) -> None:
+        # As far from the reference as those are that stand beside them.
+        seen = [point for point, count in enumerate(self._seen) if count > 0.0]
+        found = np.interp(range(len(self._seen)), seen, [self._factors[each] for each in seen])
+        self._factors = found.tolist()
 
     def _take(self, measured: Mapping[int, float]) -> None:
         # What was not measured is as far from the first shape as its measured neighbours are.
