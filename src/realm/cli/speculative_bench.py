@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realm.cli.arguments import (
     add_engine_arguments,
@@ -79,13 +79,24 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         config = SpeculativeConfig(suffix=False, history_tokens=0)
     engine = EngineConfig(threads=arguments.threads, speculation=config)
     model = ModelConfig(path, "model", arguments.draft, arguments.draft and "draft")
+    texts = [each.text for each in prompts(arguments.workload)[: arguments.prompts]]
+    # One at a time, both ways take turns at every prompt, so that a machine's moods meet both.
+    parts = [[each] for each in texts] if arguments.batch == 1 else [texts]
     plain: list[_Run] = []
     drafted: list[_Run] = []
     with context.open_runtime(engine) as runtime:
-        _run(runtime, model, arguments, "warm-up", 0)
+        bench = _Bench(runtime, model, arguments)
+        for part in parts:
+            bench.answer("warm-up", part, 0)
         for number in range(arguments.repeats):
-            plain.append(_run(runtime, model, arguments, f"plain-{number}", 0))
-            drafted.append(_run(runtime, model, arguments, f"drafted-{number}", arguments.draft_k))
+            names = (f"plain-{number}", f"drafted-{number}")
+            answers: dict[str, list[_Answers]] = {name: [] for name in names}
+            for turn, part in enumerate(parts):
+                for name in names if (number + turn) % 2 == 0 else names[::-1]:
+                    draft_k = 0 if name == names[0] else arguments.draft_k
+                    answers[name].append(bench.answer(name, part, draft_k))
+            plain.append(bench.run(names[0], answers[names[0]]))
+            drafted.append(bench.run(names[1], answers[names[1]]))
     for one, other in zip(plain, drafted, strict=True):
         if one.texts != other.texts:
             raise TextChangedError("a draft changed a text")
@@ -102,36 +113,54 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _run(
-    runtime: RuntimeManager,
-    model: ModelConfig,
-    arguments: argparse.Namespace,
-    tenant_id: str,
-    draft_k: int | None,
-) -> _Run:
-    """Every prompt once, of a tenant that has no history yet."""
-    tenant = runtime.get_or_create_runtime_with_model(tenant_id, model)
-    texts = prompts(arguments.workload)[: arguments.prompts]
+class _Answers(NamedTuple):
+    """To prompts at once. seconds: while at least one sequence decoded."""
 
-    def generate(number: int) -> tuple[tuple[int, ...], float, float]:
-        submitted = time.perf_counter()
-        result = tenant.generate(
-            messages=[{"role": "user", "content": texts[number].text}],
-            max_tokens=arguments.tokens,
-            temperature=arguments.temperature,
-            seed=number,
-            draft_k=draft_k,
-            direct=arguments.direct,
-        )
-        first = submitted + result.timings.first_token_seconds
-        return result.token_ids, first, first + result.timings.decode_seconds
+    texts: tuple[tuple[int, ...], ...]
+    seconds: float
 
-    with ThreadPoolExecutor(arguments.batch) as clients:
-        answers = list(clients.map(generate, range(len(texts))))
-    seconds = _covered_seconds([(begin, end) for _, begin, end in answers])
-    metrics = runtime.metrics()[tenant_id].speculation
-    tokens = sum(max(0, len(ids) - 1) for ids, _, _ in answers)
-    return _Run(tuple(ids for ids, _, _ in answers), tokens, seconds, metrics)
+
+class _Bench:
+    """Tenants that answer prompts, each without a history in the beginning."""
+
+    def __init__(
+        self, runtime: RuntimeManager, model: ModelConfig, arguments: argparse.Namespace
+    ) -> None:
+        self._runtime = runtime
+        self._model = model
+        self._arguments = arguments
+
+    def answer(self, tenant_id: str, texts: Sequence[str], draft_k: int | None) -> _Answers:
+        """The tenant's answers to these prompts, so many at once as were asked for."""
+        tenant = self._runtime.get_or_create_runtime_with_model(tenant_id, self._model)
+        arguments = self._arguments
+
+        def generate(number: int) -> tuple[tuple[int, ...], float, float]:
+            submitted = time.perf_counter()
+            result = tenant.generate(
+                messages=[{"role": "user", "content": texts[number]}],
+                max_tokens=arguments.tokens,
+                temperature=arguments.temperature,
+                seed=number,
+                draft_k=draft_k,
+                direct=arguments.direct,
+            )
+            first = submitted + result.timings.first_token_seconds
+            return result.token_ids, first, first + result.timings.decode_seconds
+
+        with ThreadPoolExecutor(arguments.batch) as clients:
+            answers = list(clients.map(generate, range(len(texts))))
+        seconds = _covered_seconds([(begin, end) for _, begin, end in answers])
+        return _Answers(tuple(ids for ids, _, _ in answers), seconds)
+
+    def run(self, tenant_id: str, answers: Sequence[_Answers]) -> _Run:
+        """The round that these are of."""
+        texts = tuple(ids for each in answers for ids in each.texts)
+        seconds = sum(each.seconds for each in answers)
+        if seconds <= 0.0:
+            raise ConfigError("the run was too short to be timed: raise --tokens")
+        tokens = sum(max(0, len(ids) - 1) for ids in texts)
+        return _Run(texts, tokens, seconds, self._runtime.metrics()[tenant_id].speculation)
 
 
 def _covered_seconds(spans: Sequence[tuple[float, float]]) -> float:
@@ -140,8 +169,6 @@ def _covered_seconds(spans: Sequence[tuple[float, float]]) -> float:
     for begin, end in sorted(spans):
         seconds += max(0.0, end - max(begin, until))
         until = max(until, end)
-    if seconds <= 0.0:
-        raise ConfigError("the run was too short to be timed: raise --tokens")
     return seconds
 
 
