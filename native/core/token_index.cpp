@@ -7,7 +7,7 @@
 namespace realm {
 namespace {
 
-constexpr int kPlaces = 8;  // of one pair that are looked at, the latest first
+constexpr int kPlaces = 8;  // of a token or pair that are looked at, the latest first
 constexpr int kFirstCells = 64;
 
 uint64_t random_odd() {
@@ -97,31 +97,42 @@ void TokenIndex::clear() {
 
 TextMatch TokenIndex::find(const int32_t* tail, int count) const {
   if (count < 1) return {};
-  const int end = size(), depth = std::min(count, kMatchTokens);
-  const int32_t* last = tail + count - 1;
-  const auto is_same = [&](int position, int back) {
-    return tokens_[static_cast<size_t>(position - 1 - back)] == *(last - back);
-  };
-  TextMatch best;
-  if (depth > 1) {
-    int position = places_.find(pair_key(last[-1], last[0]));
-    // Nothing stands behind it: it is the tail itself.
-    if (position == end && end > 0) position = pairs_before_[static_cast<size_t>(end - 1)];
-    for (int place = 0; place < kPlaces && position >= 0 && best.length < depth; place++) {
-      const int most = std::min(depth, position);
-      // Only one that also matches where the best so far ends can be longer.
-      if (best.length < most && (best.length == 0 || is_same(position, best.length))) {
-        int length = 2;
-        while (length < most && is_same(position, length)) length++;
-        if (length > best.length) best = {position, length};
-      }
-      position = pairs_before_[static_cast<size_t>(position - 1)];
-    }
-    if (best.length > 0) return best;
+  if (count > 1) {
+    const TextMatch found = longest(tail, count, places_.find(pair_key(tail[count - 2], tail[count - 1])), 2);
+    if (found.length > 0) return found;
   }
-  int position = places_.find(single_key(last[0]));
-  if (position == end && end > 0) position = singles_before_[static_cast<size_t>(end - 1)];
-  return position < 0 ? best : TextMatch{position, 1};
+  return longest(tail, 1, places_.find(single_key(tail[count - 1])), 1);
+}
+
+TextMatch TokenIndex::longest(const int32_t* tail, int count, int position, int least) const {
+  const std::vector<int32_t>& before = least == 1 ? singles_before_ : pairs_before_;
+  const int end = size(), depth = std::min(count, kMatchTokens);
+  const auto behind = [&](int at) { return tokens_[static_cast<size_t>(at)]; };
+  // Nothing stands behind it: it is the tail itself.
+  if (position == end && end > 0) position = before[static_cast<size_t>(end - 1)];
+  int found[kPlaces], found_count = 0, length = 0;
+  for (int place = 0; place < kPlaces && position >= 0; place++) {
+    const int most = std::min(depth, position);
+    int same = least;
+    while (same < most && behind(position - 1 - same) == tail[count - 1 - same]) same++;
+    if (same >= length && behind(position) != kTextSeparator) {
+      if (same > length) found_count = 0;
+      length = same;
+      found[found_count++] = position;
+    }
+    position = before[static_cast<size_t>(position - 1)];
+  }
+  TextMatch best;
+  ptrdiff_t most = 0;
+  for (const int* each = found; each < found + found_count; each++) {
+    const ptrdiff_t votes =
+        std::count_if(found, found + found_count, [&](int other) { return behind(other) == behind(*each); });
+    if (votes > most) {
+      most = votes;
+      best = {*each, length};
+    }
+  }
+  return best;
 }
 
 }  // namespace realm

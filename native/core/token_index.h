@@ -1,10 +1,9 @@
 // Where in a text the tokens at the end of a text stood before: the longest such match.
 //
-// Chains of equal pairs in a hash table, as compressors of the Lempel-Ziv family find their matches (Deutsch,
-// RFC 1951, section 4), and beside them the latest place of each single token. A suffix automaton would find
-// the same in a constant time a token, but cannot forget its newest tokens; against it, looking at the 8
-// latest places of a pair and at 16 tokens before each loses nothing measurable on the texts in
-// src/realm/cli/texts.
+// Chains of equal tokens and pairs in a hash table, as compressors of the Lempel-Ziv family find their
+// matches (Deutsch, RFC 1951, section 4). A suffix automaton would find the same in a constant time a token,
+// but cannot forget its newest tokens; against it, looking at the 8 latest places of a pair and at 16 tokens
+// before each loses nothing measurable on the texts in src/realm/cli/texts.
 #pragma once
 
 #include <cstddef>
@@ -55,10 +54,14 @@ class TokenIndex {
   void truncate(int length);
   void clear();
   // Where the end of `tail`, the last tokens of this text or another, stands with a token behind it. Among
-  // the latest places of its last pair the longest match wins, then the latest.
+  // the latest places of its last pair, else of its last token, the longest matches win, of these one with
+  // the token behind it that most of them have, then the latest.
   TextMatch find(const int32_t* tail, int count) const;
 
  private:
+  // Of the places from `position` backwards, at each of which `least` tokens match.
+  TextMatch longest(const int32_t* tail, int count, int position, int least) const;
+
   std::vector<int32_t> tokens_;
   // The position behind the latest place of a token or of a pair; and for each position, the one behind the
   // place before of the same token or pair.

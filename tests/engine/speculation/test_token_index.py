@@ -1,5 +1,7 @@
 """The index against the plain meaning of it, through any history of growing and shrinking."""
 
+from collections import Counter
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,14 +25,22 @@ def plain_length(text: list[int], position: int, tail: list[int]) -> int:
 
 
 def plain_find(text: list[int], tail: list[int], places: int = PLACES) -> Match | None:
-    """The longest match among the latest places of the tail's last pair, else of its last token."""
+    """Among the latest places of the tail's last pair, else of its last token, the longest matches;
+    of these one with the commonest next token, then the latest."""
     lengths = [(plain_length(text, each, tail), each) for each in range(len(text) - 1, 0, -1)]
-    pairs = [each for each in lengths if each[0] >= 2][:places]
-    if pairs:
-        length, position = max(pairs)
-        return position, length
-    single = next((each for each in lengths if each[0] == 1), None)
-    return None if single is None else (single[1], 1)
+    for least in (2, 1):
+        latest = [each for each in lengths if each[0] >= least][:places]
+        latest = [(least if least == 1 else length, at) for length, at in latest]
+        latest = [each for each in latest if text[each[1]] != SEPARATOR]
+        if latest:
+            longest = max(length for length, _ in latest)
+            following = [text[at] for length, at in latest if length == longest]
+            votes = Counter(following)
+            chosen = next(each for each in following if votes[each] == max(votes.values()))
+            return next(
+                (at, length) for length, at in latest if length == longest and text[at] == chosen
+            )
+    return None
 
 
 def longest_suffix_before(text: list[int]) -> int:
@@ -93,6 +103,18 @@ def test_growing_and_shrinking_leaves_what_growing_alone_does(
 def test_of_equal_matches_the_latest_is_found() -> None:
     text = [7, 1, 2, 5, 7, 1, 2, 6, 7, 1, 2]
     assert index_of(text).find(text) == (7, 3)
+
+
+def test_of_equal_matches_most_have_their_way() -> None:
+    text = [1, 2, 5, 3, 1, 2, 6, 4, 1, 2, 5, 7, 1, 2, 6, 8, 1, 2, 5, 9, 1, 2, 0, 10, 1, 2]
+    assert index_of(text).find(text) == (18, 2)  # the latest of three places before 5
+
+
+def test_an_end_of_a_text_is_no_place() -> None:
+    index = index_of([1, 2, 3, SEPARATOR, 4, 1, 2, SEPARATOR])
+    assert index.find([1, 2]) == (2, 2)
+    assert index.find([4, 1, 2]) == (2, 2)
+    assert index_of([1, 2, SEPARATOR]).find([1, 2]) is None
 
 
 def test_a_longer_match_beats_a_later_one() -> None:
