@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from realm.engine.model_state import ModelState
 
+# Where a token has to be as likely as this, and none was, the next steps do without looking.
+_DEMANDING, _PAUSE = 0.5, 4
 _LEAST_CHANCE, _MOST_CHANCE = 0.05, 0.9  # of the last token that a draft model is asked for
 
 
@@ -88,7 +90,7 @@ def plan_guesses(
     most_rows: of the step. least_gain: what they must bring, see `DraftLimits`. Gives those that
     are verified the cache pages they need.
     """
-    if not config.enabled:
+    if not config.enabled or state.step_count < state.undrafted_until:
         return Guesses()
     decoding = [state.sequences[row.sequence] for row in plan.rows if row.decodes]
     prompt_rows = plan.token_count - len(decoding)
@@ -105,6 +107,8 @@ def plan_guesses(
         number: _guess(state, state.sequences[number], each.draft, counts.get(number, 0))
         for number, each in drafts.items()
     }
+    if drafting.least >= _DEMANDING and not counts and not drafting.asked:
+        state.undrafted_until = state.step_count + _PAUSE
     return Guesses(guesses, drafting.asked, min(max(drafting.least, 0.0), 1.0))
 
 

@@ -58,7 +58,8 @@ class ModelState:
     """See the module. preemption_count: how often a waiting sequence lost its pages.
 
     step_count: steps that were planned. cost, row_cost: what its steps take. payback: what drafts
-    bring. last_step: the step before, if no sequence has come or gone since.
+    bring. undrafted_until: the step_count before which no draft is looked for. last_step: the step
+    before, if no sequence has come or gone since.
     drafters: draft models for it.
     """
 
@@ -76,6 +77,7 @@ class ModelState:
         self.cost = StepCostEstimate()
         self.row_cost = RowCost()
         self.payback = Payback()
+        self.undrafted_until = 0
         self.last_step: LastStep | None = None
         draft_cache_bytes = config.speculation.draft_cache_bytes
         self.drafters = Drafters(model, cache.context_length, draft_cache_bytes)

@@ -76,7 +76,7 @@ def step_model(  # noqa: PLR0917
     else:
         if has_drafts or are_worth or not reserve_pages(state, plan, further):
             further = 0
-        ran = run_step(state, plan, guesses.by_sequence, further, machine, ledger)
+        ran = run_step(state, plan, guesses, further, machine, ledger)
     state.step_count += ran.step_count
     if plan.decodes:
         accepted = ran.accepted / ran.step_count if has_drafts else None

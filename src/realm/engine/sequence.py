@@ -71,7 +71,8 @@ class Sequence:
     cache holds every token before the last of them.
     more: how many tokens will be asked for after the one it waits for, as far as anyone knows.
     steady_count: steps that drew a token for it, one after the other with nothing else between.
-    keeps_feature: whether steps leave the feature of the token that they drew last for it.
+    keeps_feature: whether steps leave the feature of the token that they drew last for it; where it
+    is for a draft model, only while that one may be asked.
     """
 
     number: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from realm.engine.batch import Batch, build_batch
 from realm.engine.drafted_steps import DraftedCall, DraftedLimits, open_drafted_call
-from realm.engine.drafting import Guess, Guesses, keep_ahead, settle_guess, settle_rows
+from realm.engine.drafting import Guesses, keep_ahead, settle_guess, settle_rows
 from realm.engine.draws import draw_error, later_draws
 from realm.engine.fairness import OwnerLedger
 from realm.engine.feature_drafts import FeatureDrafts
@@ -51,15 +51,17 @@ class StepsRun(NamedTuple):
 def run_step(  # noqa: PLR0917
     state: ModelState,
     plan: StepPlan,
-    guesses: Mapping[int, Guess],
+    guesses: Guesses,
     further: int,
     machine: Machine,
     ledger: OwnerLedger,
 ) -> StepsRun:
     """Computes the plan, and so many steps more that follow it (see `joining`)."""
-    batch = build_batch(plan, state.sequences, guesses)
+    batch = build_batch(plan, state.sequences, guesses.by_sequence)
     following = np.empty((further, len(batch.tokens)), np.int32) if further else None
-    features = _feature_rows(state, batch, further)
+    # A draft model that has not paid lately needs none, until it is asked again.
+    may_be_asked = guesses.asked is not None or not plan.decodes
+    features = _feature_rows(state, batch, further, may_be_asked)
     begin = machine.clock()
     sampled, logits = _compute(state, machine, batch, following, features)
     seconds = machine.clock() - begin
@@ -70,7 +72,7 @@ def run_step(  # noqa: PLR0917
         state.computed(state.sequences[row.sequence], row.count, price)
     outputs, accepted = [], 0
     for each, first in batch.answered:
-        guess = guesses.get(each.number)
+        guess = guesses.by_sequence.get(each.number)
         last = first + len(later) * len(batch.answered)
         if guess is not None:
             rows = range(first, first + 1 + len(guess.token_ids))
@@ -111,7 +113,7 @@ def run_drafted_steps(  # noqa: PLR0917
             draft = drafter.rows_for(sequences, *guesses.asked[1:])
         except RealmError as error:
             drafter.fail(error)
-            return run_step(state, plan, guesses.by_sequence, 0, machine, ledger)
+            return run_step(state, plan, guesses, 0, machine, ledger)
     drafted = open_drafted_call(
         [(each, each.speculation) for each in sequences if each.speculation is not None],
         draft,
@@ -179,9 +181,15 @@ def answer(
     return StepOutput(sequence.number, (token,), logprobs=logprobs)
 
 
-def _feature_rows(state: ModelState, batch: Batch, further: int) -> NDArray[np.float32] | None:
-    """Room for what the head multiplies in each row that gives logits, and in further steps."""
-    if not any(each.keeps_feature for each, _ in batch.answered):
+def _feature_rows(
+    state: ModelState, batch: Batch, further: int, may_be_asked: bool
+) -> NDArray[np.float32] | None:
+    """Room for what the head multiplies in each row that gives logits, and in further steps.
+
+    may_be_asked: a draft model, in the next step."""
+    if not any(
+        each.keeps_feature and (may_be_asked or each.drafter is None) for each, _ in batch.answered
+    ):
         return None
     rows = len(batch.logit_rows) * (1 + further)
     return np.empty((rows, state.model.hyperparameters.hidden_size), np.float32)

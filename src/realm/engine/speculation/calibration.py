@@ -49,7 +49,7 @@ class Calibration:
         return self._sources[source].chances[grade]
 
     def chances(self, source: Source) -> Sequence[float]:
-        """The same of every grade, by now; not to be changed."""
+        """The same of every grade; follows what is learnt, and is not to be changed."""
         return self._sources[source].chances
 
     def survivals(self, draft: Draft) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from realm.engine.speculation.tenant import TenantSpeculation
 from realm.kernels import SequenceTexts
 
 _SOURCES = tuple(Source)  # as the native core counts them
-_LEARNT_FROM = 16  # one draft in so many of those that cannot pay
+_LEARNT_FROM = 8  # one draft in so many of those that cannot pay
 
 
 class SequenceSpeculation:
@@ -19,7 +19,7 @@ class SequenceSpeculation:
     In each step: `propose`, verify the first tokens of the draft (or none of them), `settle`.
     """
 
-    __slots__ = ("_left_out", "_tenant", "_texts", "draft_k")
+    __slots__ = ("_copied", "_left_out", "_remembered", "_tenant", "_texts", "draft_k")
 
     def __init__(self, tenant: TenantSpeculation, draft_k: int | None = None) -> None:
         """draft_k: most tokens of a draft, if that is less than the tenant may have."""
@@ -27,6 +27,9 @@ class SequenceSpeculation:
         self._tenant = tenant
         self.draft_k = config.draft_k if draft_k is None else min(draft_k, config.draft_k)
         self._texts = SequenceTexts(config.suffix_tokens, config.suffix, tenant.history.index)
+        # Chances by grade, as they are by now.
+        self._copied = tenant.calibration.chances(Source.SUFFIX)
+        self._remembered = tenant.calibration.chances(Source.HISTORY)
         self._left_out = 0
 
     def truncate(self, length: int) -> None:
@@ -51,9 +54,8 @@ class SequenceSpeculation:
         own, past = self._texts.match(tokens)
         if not own and not past:
             return None
-        calibration = self._tenant.calibration
-        copied, remembered = calibration.chances(Source.SUFFIX), calibration.chances(Source.HISTORY)
-        if max(copied[own] if own else 0.0, remembered[past] if past else 0.0) < least:
+        copied, remembered = self._copied, self._remembered
+        if (copied[own] if own else 0.0) < least and (remembered[past] if past else 0.0) < least:
             self._left_out += 1
             if self._left_out % _LEARNT_FROM:
                 return None
