@@ -134,6 +134,26 @@ def test_no_more_than_is_wanted(pair: tuple[StoredModel, DraftModel]) -> None:
         assert len(decoding.sequence(number).ahead) <= MODEL_ALONE.draft_k
 
 
+@pytest.mark.parametrize(
+    "engine",
+    [
+        lambda: engine_with(dataclasses.replace(MODEL_ALONE, max_draft_tokens=1)),
+        lambda: engine_with(step_tokens=5, prefill_chunk_tokens=5),
+        lambda: engine_with(step_tokens=4, prefill_chunk_tokens=4),
+    ],
+)
+def test_a_step_has_no_room_for_a_whole_draft(
+    pair: tuple[StoredModel, DraftModel], engine: Callable[[], Engine]
+) -> None:
+    found = []
+    for each in (engine_with(NO_DRAFTS), engine()):
+        decoding = Decoding(each, *pair)
+        for index in range(4):
+            decoding.begin(prompt=PROMPT[index:])
+        found.append(decoding.run(COUNT))
+    assert found[0] == found[1]
+
+
 def test_more_is_wanted_than_a_native_number_holds(pair: tuple[StoredModel, DraftModel]) -> None:
     target, draft = pair
     engine = engine_with()

@@ -108,9 +108,9 @@ def run_drafted_steps(  # noqa: PLR0917
     sequences = [each for each, _ in batch.answered]
     drafter, draft = None, None
     if guesses.asked is not None:
-        drafter = guesses.asked.drafter
+        drafter, expected, most, least = guesses.asked
         try:
-            draft = drafter.rows_for(sequences, *guesses.asked[1:])
+            draft = drafter.rows_for(sequences, expected, min(most, limits.width), least)
         except RealmError as error:
             drafter.fail(error)
             return run_step(state, plan, guesses, 0, machine, ledger)
