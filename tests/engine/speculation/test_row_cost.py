@@ -88,6 +88,18 @@ def test_steps_more_than_were_measured_move_the_last() -> None:
     assert before < cost.seconds(300) < 2 * before
 
 
+@pytest.mark.parametrize("rows", [65, 128, 256, 512])
+def test_no_time_is_ever_nothing_or_less(rows: int) -> None:
+    for seed in range(40):
+        draw, cost = random.Random(seed), RowCost()
+        counts = [1] * 4 + [draw.randrange(33, 51) for _ in range(draw.randrange(1, 7))]
+        for each in counts + [rows] * 40:
+            stall = 3.0 if draw.random() < 0.1 else 1.0
+            cost.observe(each, (0.005 + 0.001 * each) * stall * draw.lognormvariate(0, 0.08))
+            assert min(cost.table(1, 600)) > 0.0
+        assert cost.seconds(rows) == pytest.approx(0.005 + 0.001 * rows, rel=0.6)
+
+
 def test_impossible_steps_are_not_taken() -> None:
     cost = RowCost({1: 0.01})
     before = [cost.seconds(rows) for rows in MEASURED_ROWS]

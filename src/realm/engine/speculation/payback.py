@@ -40,6 +40,8 @@ class Payback:
 
         accepted: and so many tokens that were drafted; None for a step without drafts.
         """
+        if seconds <= 0.0:
+            return  # a clock that stands still tells nothing
         plain = self._plain.get(answers, 0.0)
         gain = 0.0
         if accepted is None:

@@ -56,7 +56,7 @@ class RowCost:
         lower, share = _place(rows)
         reference, factors = self._reference, self._factors
         low, high = reference[lower] * factors[lower], reference[lower + 1] * factors[lower + 1]
-        return low + share * (high - low)
+        return max(high, low + share * (high - low)) if share > 1.0 else low + share * (high - low)
 
     def table(self, rows: int, more: int) -> list[float]:
         """Of steps with `rows` rows up to `rows + more`."""
@@ -87,18 +87,21 @@ class RowCost:
             lower, share = _place(rows)
             self._seen[lower + round(min(share, 1.0))] = 1.0
             return
-        reference, factors = self._reference, self._factors
-        lower, share = _place(rows)
-        low, high = reference[lower] * factors[lower], reference[lower + 1] * factors[lower + 1]
-        ratio = min(seconds / (low + share * (high - low)), _MOST_RATIO)
-        share = min(share, 1.0)
+        factors = self._factors
+        lower, far = _place(rows)
+        ratio = min(seconds / self.seconds(rows), _MOST_RATIO)
+        share = min(far, 1.0)
         self._steps += 1
         if self._steps % _DRIFT_STEPS == 0:
             level = (factors[lower] + share * (factors[lower + 1] - factors[lower])) * ratio
             for index, factor in enumerate(factors):
                 factors[index] = factor + _DRIFT * (level - factor)
+        before = factors[lower + 1]
         is_new = self._follow(lower, 1.0 - share, ratio)
         is_new |= self._follow(lower + 1, share, ratio)
+        if far > 1.0:  # the line goes on from both: one alone would be moved too far
+            factors[lower] *= factors[lower + 1] / before
+            self._seen[lower] += 1.0
         if is_new:
             self._guess_unseen()
 
