@@ -20,16 +20,20 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-// Ids begin .. of a list of Python's. Raises NativeError.
-Ids read_ids(const nb::list& list, size_t begin) {
+void check_id(long id, long least) { require(id >= least && id < INT32_MAX, "a token id is out of range"); }
+
+// A sequence's own new tokens join its texts. Raises NativeError.
+void extend(SequenceTexts& self, const nb::list& tokens) {
+  const size_t known = static_cast<size_t>(self.text().size());
+  require(known <= tokens.size(), "the sequence is shorter than its texts");
   Ids ids;
-  for (size_t i = begin; i < list.size(); i++) {
-    const long id = PyLong_AsLong(list[i].ptr());
+  for (size_t i = known; i < tokens.size(); i++) {
+    const long id = PyLong_AsLong(tokens[i].ptr());
     if (PyErr_Occurred()) throw nb::python_error();
-    require(id >= 0 && id <= INT32_MAX, "a token id is out of range");
+    check_id(id, 0);
     ids.push_back(static_cast<int32_t>(id));
   }
-  return ids;
+  self.text().extend(ids.data(), ids.size());
 }
 
 std::optional<std::tuple<int, int>> place(const TextMatch& found) {
@@ -37,13 +41,9 @@ std::optional<std::tuple<int, int>> place(const TextMatch& found) {
   return std::tuple(found.position, found.length);
 }
 
-// A sequence's own new tokens join its texts, then: how many tokens before its end stood in it before, and
-// in the history.
+// The same, then: how many tokens before its end stood in it before, and in the history.
 std::tuple<int, int> match(SequenceTexts& self, const nb::list& tokens) {
-  const size_t known = static_cast<size_t>(self.text().size());
-  require(known <= tokens.size(), "the sequence is shorter than its texts");
-  const Ids ids = read_ids(tokens, known);
-  self.text().extend(ids.data(), ids.size());
+  extend(self, tokens);
   const SequenceTexts::Found found = self.match();
   return {found.own.length, found.past.length};
 }
@@ -68,6 +68,8 @@ Ids plan(const std::vector<std::vector<double>>& survivals, const Ids& owners, c
   require(!seconds.empty() && owners.size() == survivals.size(), "a plan needs times and owners");
   require(std::all_of(seconds.begin(), seconds.end(), [](double each) { return each > 0.0; }),
           "a step's time must be a number > 0");
+  require(std::all_of(owner_rows.begin(), owner_rows.end(), [](int32_t each) { return each > 0; }),
+          "an owner has a row at least");
   std::vector<DraftCandidate> candidates;
   for (size_t i = 0; i < survivals.size(); i++) {
     require(owners[i] >= 0 && (owner_rows.empty() || static_cast<size_t>(owners[i]) < owner_rows.size()),
@@ -96,13 +98,18 @@ void bind_texts(nb::module_& module) {
       .def("__len__", &TokenIndex::size)
       .def_prop_ro("tokens", &TokenIndex::tokens, nb::rv_policy::copy)
       .def(
-          "extend", [](TokenIndex& self, const Ids& tokens) { self.extend(tokens.data(), tokens.size()); },
+          "extend",
+          [](TokenIndex& self, const Ids& tokens) {
+            for (int32_t id : tokens) check_id(id, kTextSeparator);
+            self.extend(tokens.data(), tokens.size());
+          },
           "tokens"_a)
       .def("truncate", &TokenIndex::truncate, "length"_a)
       .def("clear", &TokenIndex::clear)
       .def(
           "find",
           [](const TokenIndex& self, const Ids& tail) {
+            for (int32_t id : tail) check_id(id, kTextSeparator);
             return place(self.find(tail.data(), static_cast<int>(tail.size())));
           },
           "tail"_a);
@@ -113,6 +120,7 @@ void bind_texts(nb::module_& module) {
       .def_prop_ro("tokens", [](SequenceTexts& self) { return self.text().index().tokens(); })
       .def(
           "truncate", [](SequenceTexts& self, int length) { self.text().truncate(length); }, "length"_a)
+      .def("extend", &extend, "tokens"_a)
       .def("match", &match, "tokens"_a)
       .def("propose", &propose, "suffix_chances"_a, "history_chances"_a, "count"_a);
   module.def("plan_drafts", &plan, "survivals"_a, "owners"_a, "owner_rows"_a, "seconds"_a, "worth"_a,

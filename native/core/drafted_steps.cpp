@@ -115,6 +115,7 @@ class DraftedRun {
 
   // What may follow each text, and how much of it the next step verifies.
   void draft(int time) {
+    if (time == steps_.times && !steps_.draft.model) return;  // no step verifies it, and a copy is soon made
     std::vector<TextDraft> drafts;
     for (const DraftedSequence& each : steps_.sequences) {
       TextDraft found;

@@ -62,7 +62,7 @@ struct DraftedSteps {
 // Computes the steps after `input`, which has been computed: each of its segments is a sequence's newest
 // token and what was drafted behind it, and draws a token in every row. The last of them is followed by a
 // draft as well, unless a sequence ended in it or all have what is wanted. following: what ends it. Changes
-// `input`; the sequences' texts are in the end what they were.
+// `input`; the sequences' texts end in the end where they did.
 void follow_with_drafts(Transformer& target, StepInput& input, const FollowingSteps& following,
                         DraftedSteps& drafted, CachePool& pool, Team& team);
 

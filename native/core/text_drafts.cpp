@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace realm {
 namespace {
@@ -88,7 +89,7 @@ TextDraft SequenceTexts::propose(const Found& found, const double* chances, int 
     grade(past, found.past.length, chances);
   }
   const bool is_past = !past.tokens.empty() && (own.tokens.empty() || past.expected() > own.expected());
-  return is_past ? past : own;
+  return is_past ? std::move(past) : std::move(own);
 }
 
 int probability_grade(float probability) {

@@ -38,13 +38,16 @@ int32_t PlaceTable::find(uint64_t key) const {
 }
 
 int32_t PlaceTable::exchange(uint64_t key, int32_t place) {
-  if (2 * (used_ + 1) > cells_.size()) grow();
-  Cell& cell = cells_[cell_of(key)];
-  if (cell.place == kEmpty) {
-    cell = {key, kNowhere};
+  size_t at = cells_.empty() ? 0 : cell_of(key);
+  if (cells_.empty() || cells_[at].place == kEmpty) {
+    if (2 * (used_ + 1) > cells_.size()) {
+      grow();
+      at = cell_of(key);
+    }
+    cells_[at] = {key, kNowhere};
     used_++;
   }
-  return std::exchange(cell.place, place);
+  return std::exchange(cells_[at].place, place);
 }
 
 void PlaceTable::grow() {

@@ -26,7 +26,7 @@ class PlaceTable {
  public:
   static constexpr int32_t kNowhere = -1;
   int32_t find(uint64_t key) const;
-  // Sets a key's place, kNowhere for none; the place before.
+  // Sets a key's place, kNowhere for none; the place before. Takes memory only for a key that is new.
   int32_t exchange(uint64_t key, int32_t place);
   void clear();
 
@@ -44,7 +44,7 @@ class PlaceTable {
 };
 
 // A text that grows and shrinks at its end, with all the places where a token or pair stands. Some 100 bytes
-// a token. Token ids are 0 or more; the text may contain kTextSeparator.
+// a token. Token ids are 0 or more and below 2^31 - 1; the text may contain kTextSeparator.
 class TokenIndex {
  public:
   int size() const { return static_cast<int>(tokens_.size()); }

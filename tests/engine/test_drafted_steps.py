@@ -378,26 +378,26 @@ def texts_of(*tokens: int) -> SequenceTexts:
     return texts
 
 
-def drafted(
-    draft: FeatureDraft | None, texts: SequenceTexts | None = None, **changes: object
-) -> DraftedSteps:
+def drafted(draft: FeatureDraft | None, *texts: SequenceTexts, **changes: object) -> DraftedSteps:
+    texts = texts or (texts_of(),)
+    count = len(texts)
     arguments = {
-        "sequences": np.array([[40, MOST, 0]], np.int32),
-        "owner_rows": np.array([1], np.int32),
-        "chances": CERTAIN,
+        "sequences": np.array([[40, MOST, 0]] * count, np.int32),
+        "owner_rows": np.array([count], np.int32),
+        "chances": np.repeat(CERTAIN, count, axis=0),
         "seconds": np.ones(1 + MOST),
         "most_seconds": 1e9,
         "least": 0.0,
         "least_share": 0.9,
-        "sampled": np.zeros((FURTHER, 1, 1 + MOST), np.int32),
-        "sources": np.zeros((1 + FURTHER, 1), np.int32),
-        "drafted": np.zeros((1 + FURTHER, 1, MOST), np.int32),
-        "grades": np.zeros((1 + FURTHER, 1, MOST), np.int32),
-        "features": np.zeros((1, 96), np.float32),
+        "sampled": np.zeros((FURTHER, count, 1 + MOST), np.int32),
+        "sources": np.zeros((1 + FURTHER, count), np.int32),
+        "drafted": np.zeros((1 + FURTHER, count, MOST), np.int32),
+        "grades": np.zeros((1 + FURTHER, count, MOST), np.int32),
+        "features": np.zeros((count, 96), np.float32),
         "durations": np.zeros(2 + FURTHER),
         **changes,
     }
-    return DraftedSteps(draft, [texts or texts_of()], **arguments)  # type: ignore[arg-type]
+    return DraftedSteps(draft, list(texts), **arguments)  # type: ignore[arg-type]
 
 
 def step(target: StoredModel, steps: DraftedSteps, **changes: object) -> list[int]:
@@ -592,24 +592,9 @@ def test_drafts_that_are_refused(
 
 def test_every_sequence_has_texts_of_its_own() -> None:
     texts = texts_of(1)
-    twice = {
-        "sequences": np.array([[40, MOST, 0]] * 2, np.int32),
-        "owner_rows": np.array([2], np.int32),
-        "chances": np.ones((2, 3, 17)),
-        "seconds": np.ones(1 + MOST),
-        "most_seconds": 1.0,
-        "least": 0.0,
-        "least_share": 0.9,
-        "sampled": np.zeros((FURTHER, 2, 1 + MOST), np.int32),
-        "sources": np.zeros((1 + FURTHER, 2), np.int32),
-        "drafted": np.zeros((1 + FURTHER, 2, MOST), np.int32),
-        "grades": np.zeros((1 + FURTHER, 2, MOST), np.int32),
-        "features": np.zeros((2, 96), np.float32),
-        "durations": np.zeros(2 + FURTHER),
-    }
-    DraftedSteps(None, [texts, texts_of(1)], **twice)  # type: ignore[arg-type]
+    drafted(None, texts, texts_of(1))
     with pytest.raises(NativeError, match="of its own"):
-        DraftedSteps(None, [texts, texts], **twice)  # type: ignore[arg-type]
+        drafted(None, texts, texts)
 
 
 def test_what_reads_no_features_drafts_nothing(

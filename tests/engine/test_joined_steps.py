@@ -16,7 +16,7 @@ from tests.tiny_model import VOCABULARY
 
 from realm.config import EngineConfig, SamplingParameters, SpeculativeConfig
 from realm.engine import Engine
-from realm.engine.joining import MOST_STEPS, STEADY_TOKENS
+from realm.engine.joining import JOINED_GAIN, MOST_STEPS, STEADY_TOKENS
 from realm.errors import NativeError
 from realm.kernels import Interrupt
 from realm.model import StoredModel, WeightedAdapter
@@ -147,6 +147,17 @@ def test_drafts_that_are_never_right_do_not_prevent_it(load_tiny: Loader) -> Non
     decoding.begin(dataclasses.replace(SAMPLED, temperature=9.0))
     decoding.run(COUNT)
     assert decoding.calls < COUNT // 2
+
+
+def test_what_drafts_brought_is_forgotten_where_there_are_none(load_tiny: Loader) -> None:
+    """Calls that look for drafts and find none are no reason to go on looking."""
+    decoding = Decoding(engine_with(speculation=SpeculativeConfig()), load_tiny())
+    number = decoding.begin(dataclasses.replace(SAMPLED, temperature=9.0))
+    decoding.run(STEADY_TOKENS)
+    state, _ = decoding.engine._find(number)
+    state.payback.worth = 0.3
+    decoding.run(4 * COUNT)
+    assert state.payback.worth < JOINED_GAIN - 1.0
 
 
 def go_on(engine: Engine, number: int) -> int:

@@ -79,7 +79,7 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
         config = SpeculativeConfig(suffix=False, history_tokens=0)
     engine = EngineConfig(threads=arguments.threads, speculation=config)
     model = ModelConfig(path, "model", arguments.draft, arguments.draft and "draft")
-    texts = [each.text for each in prompts(arguments.workload)[: arguments.prompts]]
+    texts = list(enumerate(each.text for each in prompts(arguments.workload)[: arguments.prompts]))
     # One at a time, both ways take turns at every prompt, so that a machine's moods meet both.
     parts = [[each] for each in texts] if arguments.batch == 1 else [texts]
     plain: list[_Run] = []
@@ -130,18 +130,22 @@ class _Bench:
         self._model = model
         self._arguments = arguments
 
-    def answer(self, tenant_id: str, texts: Sequence[str], draft_k: int | None) -> _Answers:
-        """The tenant's answers to these prompts, so many at once as were asked for."""
+    def answer(
+        self, tenant_id: str, texts: Sequence[tuple[int, str]], draft_k: int | None
+    ) -> _Answers:
+        """The tenant's answers to these prompts, so many at once as were asked for.
+
+        texts: each with its seed."""
         tenant = self._runtime.get_or_create_runtime_with_model(tenant_id, self._model)
         arguments = self._arguments
 
-        def generate(number: int) -> tuple[tuple[int, ...], float, float]:
+        def generate(seed: int, text: str) -> tuple[tuple[int, ...], float, float]:
             submitted = time.perf_counter()
             result = tenant.generate(
-                messages=[{"role": "user", "content": texts[number]}],
+                messages=[{"role": "user", "content": text}],
                 max_tokens=arguments.tokens,
                 temperature=arguments.temperature,
-                seed=number,
+                seed=seed,
                 draft_k=draft_k,
                 direct=arguments.direct,
             )
@@ -149,7 +153,7 @@ class _Bench:
             return result.token_ids, first, first + result.timings.decode_seconds
 
         with ThreadPoolExecutor(arguments.batch) as clients:
-            answers = list(clients.map(generate, range(len(texts))))
+            answers = list(clients.map(generate, *zip(*texts, strict=True)))
         seconds = _covered_seconds([(begin, end) for _, begin, end in answers])
         return _Answers(tuple(ids for ids, _, _ in answers), seconds)
 

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from realm.engine.draws import NO_TOKEN
 from realm.engine.sequence import Sequence
-from realm.engine.speculation import LEAST_SHARE, Draft, SequenceSpeculation, Source
+from realm.engine.speculation import LEAST_SHARE, SOURCES, Draft, SequenceSpeculation
 from realm.kernels import DraftedSteps, FeatureDraft
 
-_SOURCES = tuple(Source)  # as the native core counts them
 _MOST_WANTED = 1 << 30  # more than any text has
 
 
@@ -101,7 +100,7 @@ class DraftedCall:
                 found.append(None)
                 continue
             count = tokens.index(NO_TOKEN) if NO_TOKEN in tokens else len(tokens)
-            found.append(Draft(_SOURCES[source], tuple(tokens[:count]), tuple(grades[:count])))
+            found.append(Draft(SOURCES[source], tuple(tokens[:count]), tuple(grades[:count])))
         return found
 
 

@@ -65,7 +65,8 @@ class Asked(NamedTuple):
 class Guesses(NamedTuple):
     """by_sequence: also those that are left out. asked: None where no such model is likely to pay.
 
-    least: the chance of a first token below which no draft from texts pays.
+    least: the chance of a first token below which no draft from texts pays; 1 where none is looked
+    for.
     """
 
     by_sequence: Mapping[int, Guess] = MappingProxyType({})
@@ -258,7 +259,7 @@ class _Drafting:
                 number not in texts or expected[number] > texts[number].expected
             ):
                 wishes.append(DraftWish(sequence, self._room(sequence), speculation.model_chance))
-            else:
+            elif number not in pays:
                 speculation.gate.rest()
         if not pays:
             return {}

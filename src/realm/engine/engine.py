@@ -1,7 +1,8 @@
 """The engine: sequences of many owners, computed together, one step at a time.
 
 One thread calls it. It reads no clock and no randomness of its own: the same calls give the same
-bits. It never looks at text.
+bits. Only what part of a native call each of its steps took is measured in the native core
+(decision 21): that moves how much is drafted, never a bit. It never looks at text.
 """
 
 from __future__ import annotations

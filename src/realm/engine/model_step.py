@@ -66,19 +66,17 @@ def step_model(  # noqa: PLR0917
         further = further_steps(state, plan, config.joined_seconds)
     demand = state.payback.demand
     guesses = plan_guesses(state, plan, config.speculation, limits.rows, LEAST_GAIN * demand)
-    has_drafts = guesses.token_count > 0
     # Where drafts bring more than steps without any that are joined, no such step is missed.
-    are_worth = 1.0 + state.payback.worth > JOINED_GAIN
+    are_worth = guesses.least < 1.0 and 1.0 + state.payback.worth > JOINED_GAIN
     drafted = plan_drafted_steps(state, plan, guesses, further, config, are_worth)
     if drafted is not None:
-        has_drafts = True
         ran = run_drafted_steps(state, plan, guesses, drafted, machine, ledger)
     else:
-        if has_drafts or are_worth or not reserve_pages(state, plan, further):
+        if guesses.token_count or are_worth or not reserve_pages(state, plan, further):
             further = 0
         ran = run_step(state, plan, guesses, further, machine, ledger)
     state.step_count += ran.step_count
     if plan.decodes:
-        accepted = ran.accepted / ran.step_count if has_drafts else None
+        accepted = ran.accepted / ran.step_count if ran.drafted else None
         state.last_step = LastStep(begin, len(plan.rows), ran.step_count, accepted)
     return ModelStep(refused + ran.outputs, plan.token_count, ran.step_count, ran.seconds)

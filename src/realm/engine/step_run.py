@@ -38,13 +38,14 @@ class Machine(NamedTuple):
 class StepsRun(NamedTuple):
     """outputs: the answers that are complete. seconds: of the native call.
 
-    step_count: the planned step and those that followed it. accepted: drafted tokens, those that
-    were right.
+    step_count: the planned step and those that followed it. drafted: tokens that were verified.
+    accepted: those of them that were right.
     """
 
     outputs: list[StepOutput]
     seconds: float
     step_count: int
+    drafted: int
     accepted: int
 
 
@@ -92,7 +93,7 @@ def run_step(  # noqa: PLR0917
         outputs.append(
             answer(state, each, sampled[first], batch.draws.logprobs(first), logits.get(first))
         )
-    return StepsRun(outputs, seconds, step_count, accepted)
+    return StepsRun(outputs, seconds, step_count, guesses.token_count, accepted)
 
 
 def run_drafted_steps(  # noqa: PLR0917
@@ -144,7 +145,8 @@ def run_drafted_steps(  # noqa: PLR0917
         if drafter is not None and behind is not None and behind.source is Source.MODEL:
             drafter.keep(each, behind)
         outputs.append(answer(state, each, sampled[first], ()))
-    return StepsRun(outputs, seconds, len(row_counts), accepted)
+    verified = sum(row_counts) - len(row_counts) * len(sequences)
+    return StepsRun(outputs, seconds, len(row_counts), verified, accepted)
 
 
 def answer_known(state: ModelState, sequence: Sequence) -> StepOutput:

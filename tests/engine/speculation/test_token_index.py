@@ -2,9 +2,11 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realm.errors import NativeError
 from realm.kernels import MATCH_TOKENS, TokenIndex
 
 TOKENS = st.lists(st.integers(0, 3), max_size=40)
@@ -133,6 +135,15 @@ def test_many_tokens_that_come_and_go_are_found() -> None:
         assert index.find([begin + 500]) is None
     index.truncate(-5)
     assert index.tokens == []
+
+
+@pytest.mark.parametrize("token", [-2, 2**31 - 1])
+def test_what_is_no_token_is_refused(token: int) -> None:
+    index = index_of([1, 2])
+    for call in (index.extend, index.find):
+        with pytest.raises(NativeError):
+            call([1, token])
+    assert index.tokens == [1, 2]
 
 
 def test_nothing_is_found_in_nothing_and_for_nothing() -> None:

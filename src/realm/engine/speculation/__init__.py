@@ -7,6 +7,7 @@ itself, and a drafted token only joins when it is the one that was sampled.
 from realm.engine.speculation.book import SpeculationBook
 from realm.engine.speculation.calibration import Calibration
 from realm.engine.speculation.draft import (
+    SOURCES,
     Draft,
     Source,
     count_accepted,
@@ -31,6 +32,7 @@ __all__ = [
     "LEAST_GAIN",
     "LEAST_SHARE",
     "MEASURED_ROWS",
+    "SOURCES",
     "Calibration",
     "Draft",
     "DraftCandidate",

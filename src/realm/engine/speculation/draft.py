@@ -18,6 +18,9 @@ class Source(Enum):
     MODEL = "model"
 
 
+SOURCES = tuple(Source)  # as the native core counts them (`DraftSource` in text_drafts.h)
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """Tokens that may follow a sequence, the next one first; never empty.

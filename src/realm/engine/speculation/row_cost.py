@@ -24,7 +24,8 @@ _FIRST_SHAPE = (
     1.98, 2.13, 2.36, 2.6, 2.89, 3.06, 3.36, 4.37, 6.3, 8.2,
 )  # fmt: skip
 
-# How far an estimate goes towards a step, at least: at first it is the mean of all steps so far.
+# How far an estimate goes towards a step, at least: at first it is the mean of the guess and of all
+# steps so far.
 _GAIN = 0.05
 _WELL_KNOWN = 4.0  # steps; what was never seen does not follow such a point any more
 _MOST_RATIO = 2.0  # a stall of the machine counts as a step twice as long as expected

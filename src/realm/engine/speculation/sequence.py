@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from realm.engine.speculation.draft import Draft, Source, count_accepted
+from realm.engine.speculation.draft import SOURCES, Draft, Source, count_accepted
 from realm.engine.speculation.gate import DraftGate
 from realm.engine.speculation.tenant import TenantSpeculation
 from realm.kernels import SequenceTexts
 
-_SOURCES = tuple(Source)  # as the native core counts them
 _LEARNT_FROM = 8  # one draft in so many of those that cannot pay
 
 
@@ -38,7 +37,7 @@ class SequenceSpeculation:
 
     def texts(self, tokens: list[int]) -> SequenceTexts:
         """What native steps copy from. tokens: as `propose` takes them."""
-        self._texts.match(tokens)
+        self._texts.extend(tokens)
         return self._texts
 
     def propose(self, tokens: list[int], most: int, least: float = 0.0) -> Draft | None:
@@ -60,7 +59,7 @@ class SequenceSpeculation:
             if self._left_out % _LEARNT_FROM:
                 return None
         found = self._texts.propose(copied, remembered, count)
-        return None if found is None else Draft(_SOURCES[found[0]], *found[1:])
+        return None if found is None else Draft(SOURCES[found[0]], *found[1:])
 
     def settle(self, draft: Draft, verified: int, sampled: Sequence[int]) -> int:
         """Learn from what the target said; how many drafted tokens were accepted.
@@ -91,7 +90,7 @@ class SequenceSpeculation:
     @property
     def chances(self) -> tuple[Sequence[float], ...]:
         """That a token is accepted: by source and grade."""
-        return tuple(map(self._tenant.calibration.chances, Source))
+        return tuple(map(self._tenant.calibration.chances, SOURCES))
 
     def survivals(self, draft: Draft) -> tuple[float, ...]:
         """What `plan_drafts` takes: see `Calibration.survivals`."""
