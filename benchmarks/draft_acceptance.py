@@ -33,7 +33,8 @@ def measure(target: StoredModel, draft: DraftModel, answers: list[dict[str, Any]
     for answer in answers:
         if answer["output"]:
             tokens, begin = answer["prompt"] + answer["output"], len(answer["prompt"])
-            features = target.features(tokens[:-1])[begin - 1 :]
+            layers = draft.stored.hyperparameters.feature_layers
+            features = target.draft_features(tokens[:-1], layers)[begin - 1 :]
             found.append(foretold(draft, np.array(tokens, np.int32), begin, features))
     return count_acceptance(found)
 

@@ -36,6 +36,7 @@ class TinyModel:
     heads: int = HEADS
     feed_forward: int = FEED_FORWARD
     looks_back: bool = True
+    feature_layers: tuple[int, ...] = ()  # of a realm-draft
 
     def write(self, path: Path) -> Path:
         """Write the file; the same weights for the same fields."""
@@ -61,6 +62,8 @@ class TinyModel:
         writer.add_rope_freq_base(10000.0)
         if self.architecture == "gemma3":
             writer.add_sliding_window(self.window)
+        if self.feature_layers:
+            writer.add_array(f"{self.architecture}.feature_layers", self.feature_layers)
         add_byte_vocabulary(writer, VOCABULARY)
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
@@ -72,6 +75,8 @@ class TinyModel:
         }
         if self.architecture == "realm-draft":
             shapes["feature.weight"] = (hidden, hidden)
+            for index in range(len(self.feature_layers)):
+                shapes[f"feature.{index}.weight"] = (hidden, hidden)
         for index in range(LAYERS):
             layer = f"blk.{index}."
             shapes |= {
@@ -100,7 +105,7 @@ class TinyModel:
             writer.add_tensor(name, rng.uniform(0.5, 1.5, shape).astype(np.float32))
             return
         values = (rng.standard_normal(shape) * shape[1] ** -0.5).astype(np.float32)
-        if not self.looks_back and ("attn_output" in name or name == "feature.weight"):
+        if not self.looks_back and ("attn_output" in name or name.startswith("feature.")):
             values[:] = 0.0
         wanted = self.head_block_type if name == "token_embd.weight" else self.block_type
         kind = gguf.GGMLQuantizationType[wanted]

@@ -44,7 +44,8 @@ FeatureDraftArguments::FeatureDraftArguments(Transformer& model, CachePool& pool
                                              Array<const int32_t, nb::ndim<2>> page_table,
                                              std::optional<Tokens> from_target,
                                              std::optional<Tokens> to_target, Draws draws, Doubles expected,
-                                             int most, float least, double seconds)
+                                             int most, float least, double seconds,
+                                             const std::vector<int>& feature_parts)
     : page_table_(page_table),
       from_target_(from_target),
       to_target_(to_target),
@@ -52,6 +53,7 @@ FeatureDraftArguments::FeatureDraftArguments(Transformer& model, CachePool& pool
       expected_(expected) {
   const size_t count = expected.size();
   require(model.reads_features(), "what drafts does not read features");
+  require(feature_parts.size() == model.feature_.size(), "the draft reads features of other parts");
   require(count > 0 && most > 0 && most < kPageTokens, "too few drafts, or too many");
   require(least > 0.0f && least <= 1.0f && is_number(seconds), "no limits of drafts");
   require(from_target.has_value() == to_target.has_value(), "tokens are the same, or both lists are there");
@@ -68,6 +70,7 @@ FeatureDraftArguments::FeatureDraftArguments(Transformer& model, CachePool& pool
   draft_.most = most;
   draft_.least = least;
   draft_.seconds = seconds;
+  draft_.parts = feature_parts;
   draft_.expected = expected.data();
   check_pages(draft_, count, page_table);
   StepInput rows;
@@ -83,10 +86,12 @@ FeatureDraftArguments::FeatureDraftArguments(Transformer& model, CachePool& pool
   draft_.policies = std::move(rows.sampling);
 }
 
-void FeatureDraftArguments::check_target(const Transformer& target) const {
+void FeatureDraftArguments::check_target(const Transformer& target, size_t parts) const {
   const Transformer& draft = *draft_.model;
   const int vocabulary = target.shape_.vocabulary;
   require(draft.shape_.hidden == target.shape_.hidden, "the draft reads features of another size");
+  for (int part : draft_.parts)
+    require(part >= 0 && static_cast<size_t>(part) < parts, "the draft reads features that are not there");
   require(from_target_ ? from_target_->size() == static_cast<size_t>(vocabulary)
                        : draft.shape_.vocabulary == vocabulary,
           "the draft has other tokens");
@@ -169,7 +174,7 @@ DraftedArguments::DraftedArguments(const FeatureDraftArguments* draft, const nb:
   std::fill(steps_.durations, steps_.durations + durations.size(), 0.0);
 }
 
-DraftedSteps& DraftedArguments::for_step(const Transformer& target, const StepInput& input) {
+DraftedSteps& DraftedArguments::for_step(const Transformer& target, StepInput& input) {
   require(input.segments.size() == steps_.sequences.size() && input.tokens && !input.hidden_out &&
               !input.features && !input.features_out && input.layer_begin == 0 &&
               input.layer_end == static_cast<int>(target.layers_.size()),
@@ -181,8 +186,10 @@ DraftedSteps& DraftedArguments::for_step(const Transformer& target, const StepIn
     require(input.logit_rows[i] == static_cast<int32_t>(i) && input.sampling[i].draw &&
                 !input.sampling[i].allowed && input.sampling[i].logprob_count < 0,
             "what drafts follow is drawn without masks and log probabilities");
-  require(features_.shape(1) == static_cast<size_t>(target.shape_.hidden), "features have another size");
-  if (draft_) draft_->check_target(target);
+  const size_t parts = 1 + input.feature_layers.size();
+  const size_t columns = parts * static_cast<size_t>(target.shape_.hidden);
+  require(features_.shape(1) == columns, "features have another size");
+  if (draft_) draft_->check_target(target, parts);
   for (const AdapterRun& run : input.adapters) {
     int first = 0, covered = 0;
     for (const Segment& segment : input.segments) {
@@ -191,6 +198,9 @@ DraftedSteps& DraftedArguments::for_step(const Transformer& target, const StepIn
     }
     require(covered == run.count, "an adapter has a part of a segment");
   }
+  const size_t rows = steps_.sequences.size() + static_cast<size_t>(steps_.plan.most);
+  steps_.row_features.resize(std::max(rows, static_cast<size_t>(input.rows)) * columns);
+  input.features_out = steps_.row_features.data();
   return steps_;
 }
 
@@ -203,7 +213,7 @@ void bind_drafted(nb::module_& module) {
              std::optional<Tokens> to_target, Rows sampling_floats,
              Array<const int64_t, nb::ndim<2>> sampling_integers, Tokens history,
              Array<float, nb::ndim<2>> logprobs, Array<int32_t, nb::ndim<2>> logprob_tokens, Doubles expected,
-             int most, float least, double seconds) {
+             int most, float least, double seconds, const std::vector<int>& feature_parts) {
             Draws draws;
             draws.floats = sampling_floats;
             draws.integers = sampling_integers;
@@ -212,11 +222,12 @@ void bind_drafted(nb::module_& module) {
             draws.logprob_tokens = logprob_tokens;
             draws.noise_tokens = to_target;
             new (self) FeatureDraftArguments(model, pool, page_table, from_target, to_target, draws, expected,
-                                             most, least, seconds);
+                                             most, least, seconds, feature_parts);
           },
           nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), "model"_a, "pool"_a, nb::kw_only(), "page_table"_a,
           "from_target"_a.none(), "to_target"_a.none(), "sampling_floats"_a, "sampling_integers"_a,
-          "history"_a, "logprobs"_a, "logprob_tokens"_a, "expected"_a, "most"_a, "least"_a, "seconds"_a);
+          "history"_a, "logprobs"_a, "logprob_tokens"_a, "expected"_a, "most"_a, "least"_a, "seconds"_a,
+          "feature_parts"_a = std::vector<int>{0});
   nb::class_<DraftedArguments>(module, "DraftedSteps")
       .def(nb::init<const FeatureDraftArguments*, const nb::list&, Array<const int32_t, nb::ndim<2>>, Tokens,
                     Array<const double, nb::ndim<3>>, Doubles, double, double, double, IntegerRows, Integers,

@@ -21,12 +21,12 @@ class FeatureDraftArguments {
   FeatureDraftArguments(Transformer& model, CachePool& pool,
                         Array<const int32_t, nanobind::ndim<2>> page_table, std::optional<Tokens> from_target,
                         std::optional<Tokens> to_target, Draws draws, Doubles expected, int most, float least,
-                        double seconds);
+                        double seconds, const std::vector<int>& feature_parts);
 
   const FeatureDraft& draft() const { return draft_; }
   size_t count() const { return expected_.size(); }
-  // Whether it drafts for this target. Raises NativeError.
-  void check_target(const Transformer& target) const;
+  // Whether it drafts for this target, whose features have so many parts. Raises NativeError.
+  void check_target(const Transformer& target, size_t parts) const;
 
  private:
   Array<const int32_t, nanobind::ndim<2>> page_table_;
@@ -49,7 +49,7 @@ class DraftedArguments {
                    Array<double, nanobind::ndim<1>> durations);
 
   // The steps, ready for what was read of a target's step. Raises NativeError.
-  DraftedSteps& for_step(const Transformer& target, const StepInput& input);
+  DraftedSteps& for_step(const Transformer& target, StepInput& input);
   // How many rows each sequence may have in all steps that follow.
   int further_rows() const { return steps_.times * (1 + steps_.width); }
   int drafted_times() const { return steps_.drafted_times; }

@@ -23,6 +23,8 @@ namespace {
 using Int32s = Array<const int32_t, nb::ndim<1>>;
 using Int32Rows = Array<const int32_t, nb::ndim<2>>;
 
+constexpr size_t kMostFeatureLayers = 8;
+
 // following: how many rows come after those of each segment.
 void check_segments(const Transformer& model, const StepInput& input, const CachePool& pool, int table_rows,
                     int following) {
@@ -87,14 +89,20 @@ void read_features(const Transformer& model, const std::optional<Rows>& features
   if (features) {
     require(input.tokens && input.layer_begin == 0 && input.adapters.empty(),
             "features come with tokens, for the first layer, without adapters");
-    require(features->shape(0) == static_cast<size_t>(input.rows) && features->shape(1) == hidden,
+    const size_t columns = features->shape(1);
+    require(features->shape(0) == static_cast<size_t>(input.rows) &&
+                (columns == hidden || columns == hidden * model.feature_.size()),
             "features have another shape than the rows");
     input.features = features->data();
+    input.feature_parts = static_cast<int>(columns / hidden);
   }
+  for (int layer : input.feature_layers)
+    require(layer >= input.layer_begin && layer < input.layer_end, "a layer of features is out of range");
+  require(input.feature_layers.size() <= kMostFeatureLayers, "features of too many layers");
   if (!out) return;
-  require(
-      out->shape(0) == input.logit_rows.size() * static_cast<size_t>(1 + times) && out->shape(1) == hidden,
-      "features_out has another shape than the rows that give logits");
+  require(out->shape(0) == input.logit_rows.size() * static_cast<size_t>(1 + times) &&
+              out->shape(1) == hidden * (1 + input.feature_layers.size()),
+          "features_out has another shape than the rows that give logits");
   input.features_out = out->data();
 }
 
@@ -111,8 +119,10 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
     std::optional<Array<const int32_t, nb::ndim<2>>> adapter_runs, std::optional<Vector> adapter_weights,
     std::optional<Array<int32_t, nb::ndim<2>>> following_out, std::optional<Int32s> last_tokens,
     float least_logprob, const Interrupt* interrupt, std::optional<Rows> features,
-    std::optional<Array<float, nb::ndim<2>>> features_out, DraftedArguments* drafted) {
+    std::optional<Array<float, nb::ndim<2>>> features_out, const std::vector<int>& feature_layers,
+    DraftedArguments* drafted) {
   StepInput input;
+  input.feature_layers = feature_layers;
   const FollowingSteps following = read_following(following_out, last_tokens, least_logprob, interrupt);
   require(tokens.has_value() != hidden.has_value(), "a step takes tokens or hidden states");
   const int layer_count = static_cast<int>(model.layers_.size());
@@ -193,7 +203,7 @@ void bind_step(nb::class_<Transformer>& transformer) {
                   "adapter_weights"_a = nb::none(), "following"_a = nb::none(), "last_tokens"_a = nb::none(),
                   "least_logprob"_a = -std::numeric_limits<float>::infinity(),
                   "interrupt"_a.none() = nb::none(), "features"_a = nb::none(), "features_out"_a = nb::none(),
-                  "drafted"_a.none() = nb::none());
+                  "feature_layers"_a = std::vector<int>(), "drafted"_a.none() = nb::none());
 }
 
 }  // namespace realm

@@ -202,10 +202,10 @@ void bind_transformer(nb::module_& module) {
             self.head_ = matrix;
           },
           "matrix"_a, "final_norm"_a)
-      .def("set_feature",
+      .def("add_feature",
            [](Transformer& self, const PackedMatrix& matrix) {
              check_matrix(matrix, self.shape_.hidden, self.shape_.hidden, "feature");
-             self.feature_ = matrix;
+             self.feature_.push_back(matrix);
            })
       .def("logits", &logits, "begin"_a, "end"_a)
       .def_prop_ro(

@@ -74,6 +74,10 @@ class DraftedRun {
     return texts;
   }
 
+  size_t feature_columns() const {
+    return static_cast<size_t>(target_.shape_.hidden) * (1 + input_.feature_layers.size());
+  }
+
   // Whether the step that comes next ends in time; it counts from now on.
   bool has_time() {
     size_t rows = 0;
@@ -84,7 +88,7 @@ class DraftedRun {
 
   // What the step drew joins the texts; whether all of them go on.
   bool accept() {
-    const size_t hidden = static_cast<size_t>(target_.shape_.hidden);
+    const size_t columns = feature_columns();
     const int32_t *ends = following_.last_tokens, *ends_end = ends + following_.last_token_count;
     bool goes_on = true;
     size_t first = 0;
@@ -93,8 +97,8 @@ class DraftedRun {
       const int32_t* sampled = input_.sampled + first;
       size_t right = 0;
       while (right < text.drafted.size() && sampled[right] == text.drafted[right]) right++;
-      std::memcpy(steps_.features + i * hidden, target_.features() + (first + right) * hidden,
-                  hidden * sizeof(float));
+      std::memcpy(steps_.features + i * columns, input_.features_out + (first + right) * columns,
+                  columns * sizeof(float));
       first += 1 + text.drafted.size();
       const int count = static_cast<int>(right) + 1;
       for (int n = 0; n < count; n++)
@@ -161,9 +165,12 @@ class DraftedRun {
     input.rows = static_cast<int>(count);
     for (size_t n = 0; n < count; n++) {
       const size_t i = asked[n];
-      const float* feature = steps_.features + i * hidden;
+      const float* feature = steps_.features + i * feature_columns();
       tokens.push_back(draft.from_target ? draft.from_target[texts_[i].newest] : texts_[i].newest);
-      features.insert(features.end(), feature, feature + hidden);
+      for (int part : draft.parts) {
+        const float* begin = feature + static_cast<size_t>(part) * hidden;
+        features.insert(features.end(), begin, begin + hidden);
+      }
       input.segments.push_back({static_cast<int>(i), 0, 1});
       input.logit_rows.push_back(static_cast<int32_t>(n));
       // Where its log probabilities stand, all that are asked are one step's rows.
@@ -175,6 +182,7 @@ class DraftedRun {
     }
     input.tokens = tokens.data();
     input.features = features.data();
+    input.feature_parts = static_cast<int>(draft.parts.size());
     input.page_table = draft.page_table;
     input.table_columns = draft.table_columns;
     input.layer_end = static_cast<int>(draft.model->layers_.size());

@@ -25,6 +25,7 @@ struct FeatureDraft {
   int most = 0;                          // tokens of one draft
   float least = 0.0f;                    // chance below which no token is drafted
   double seconds = 0.0;                  // that a step of it takes
+  std::vector<int> parts;                // which of the target's features are those that it reads
   // One for each sequence: its policy, with room for the log probabilities of `most` steps; and how many
   // tokens of a draft are likely to be right, 0 where it is not asked.
   std::vector<SamplingRow> policies;
@@ -53,10 +54,11 @@ struct DraftedSteps {
   int32_t* sources = nullptr;   // [1 + times][sequences]: DraftSource of the draft behind each step
   int32_t* drafted = nullptr;   // [1 + times][sequences][width]: the draft, also what is not verified
   int32_t* grades = nullptr;    // the same shape
-  float* features = nullptr;    // [sequences][hidden] of the newest tokens
+  float* features = nullptr;    // [sequences][1 + feature_layers][hidden] of the newest tokens
   double* durations = nullptr;  // [2 + times] seconds: of each step, then of the draft model in all of them
-  int drafted_times = 0;        // 1 + the number of the last step that was drafted behind
-  int draft_steps = 0;          // of the draft model
+  std::vector<float> row_features;  // of one step, as StepInput::features_out
+  int drafted_times = 0;            // 1 + the number of the last step that was drafted behind
+  int draft_steps = 0;              // of the draft model
 };
 
 // Computes the steps after `input`, which has been computed: each of its segments is a sequence's newest

@@ -54,14 +54,17 @@ void follow(Transformer& model, StepInput& input, const FollowingSteps& followin
     input.logit_rows[i] = static_cast<int32_t>(i);
   }
   input.rows = static_cast<int>(rows);
-  const size_t row_size = static_cast<size_t>(model.shape_.hidden);
+  const size_t row_size = static_cast<size_t>(model.shape_.hidden) * (1 + input.feature_layers.size());
   for (int time = 0; time < following.times; time++) {
     if (following.interrupt && following.interrupt->is_set()) return;
     if (ends(following, input, drawn)) return;
     std::copy(input.sampled, input.sampled + rows, tokens.begin());
     for (size_t i = 0; i < rows; i++) go_on(input.segments[i], input.sampling[i], drawn[i], tokens[i], rows);
     input.tokens = tokens.data();
-    if (input.features) input.features = model.features();
+    if (input.features) {  // the model's own, of its head alone
+      input.features = model.features();
+      input.feature_parts = 1;
+    }
     if (input.features_out) input.features_out += rows * row_size;
     input.sampled = following.sampled + static_cast<size_t>(time) * rows;
     model.step(input, pool, team);

@@ -52,12 +52,16 @@ void Step::work(int thread) {
   int range = 0;
   team_.for_range(range++, thread, input_.rows, [&](int begin, int end) { begin_rows(begin, end); });
   team_.barrier();
-  if (input_.features) {
-    project(model_.feature_, range, thread, activations(normed_, normed_quants_, hidden_, input_.rows), x_,
-            hidden_, true, place_of(0, AdapterInput::kAttentionInput), {});
+  for (int part = 0; input_.features && part < input_.feature_parts; part++) {
+    team_.for_range(range + 2 * part, thread, input_.rows,
+                    [&](int begin, int end) { take_features(part, begin, end); });
+    team_.barrier();
+    project(model_.feature_[static_cast<size_t>(part)], range + 2 * part + 1, thread,
+            activations(normed_, normed_quants_, hidden_, input_.rows), x_, hidden_, true,
+            place_of(0, AdapterInput::kAttentionInput), {});
     team_.barrier();
   }
-  range++;
+  range += 2 * input_.feature_parts;
   for (int layer = input_.layer_begin; layer < input_.layer_end; layer++, range += kRangesPerLayer)
     run_layer(model_.layers_[static_cast<size_t>(layer)], layer, range, thread);
   if (input_.hidden_out)
@@ -79,11 +83,6 @@ void Step::begin_rows(int begin, int end) const {
     } else {
       std::memcpy(to, input_.hidden + static_cast<size_t>(r) * hidden_, hidden_ * sizeof(float));
     }
-    if (input_.features) {
-      float* features = row(normed_, r, hidden_);
-      std::memcpy(features, input_.features + static_cast<size_t>(r) * hidden_, hidden_ * sizeof(float));
-      quantize(features, 0, hidden_, hidden_, normed_quants_, r);
-    }
     if (input_.layer_begin == input_.layer_end) continue;
     float* angle = row(angles_, r, angle_columns_);
     const double position = position_of(r);
@@ -102,6 +101,25 @@ void Step::begin_rows(int begin, int end) const {
       }
       angle += angle_count(rope);
     }
+  }
+}
+
+void Step::take_features(int part, int begin, int end) const {
+  for (int r = begin; r < end; r++) {
+    float* features = row(normed_, r, hidden_);
+    std::memcpy(features, row(input_.features, r * input_.feature_parts + part, hidden_),
+                hidden_ * sizeof(float));
+    quantize(features, 0, hidden_, hidden_, normed_quants_, r);
+  }
+}
+
+void Step::give_features(int part, const float* values, int begin, int end) const {
+  const int parts = 1 + static_cast<int>(input_.feature_layers.size());
+  for (size_t o = 0; o < input_.logit_rows.size(); o++) {
+    const int r = input_.logit_rows[o];
+    if (r >= begin && r < end)
+      std::memcpy(row(input_.features_out, static_cast<int>(o) * parts + part, hidden_),
+                  row(values, r, hidden_), hidden_ * sizeof(float));
   }
 }
 
@@ -170,8 +188,12 @@ void Step::run_layer(const LayerWeights& layer, int index, int range, int thread
   const std::vector<float>* before =
       index > input_.layer_begin ? &model_.layers_[static_cast<size_t>(index - 1)].post_ffn_norm : nullptr;
   team_.help(thread);
-  team_.for_range(range + 0, thread, rows,
-                  [&](int begin, int end) { norm_rows(layer.attention_norm, before, begin, end); });
+  team_.for_range(range + 0, thread, rows, [&](int begin, int end) {
+    norm_rows(layer.attention_norm, before, begin, end);
+    if (!input_.features_out) return;
+    for (size_t i = 0; i < input_.feature_layers.size(); i++)
+      if (input_.feature_layers[i] == index) give_features(static_cast<int>(i) + 1, normed_, begin, end);
+  });
   team_.barrier();
   const Activations normed = activations(normed_, normed_quants_, hidden_, rows);
   shrink(place_of(index, AdapterInput::kAttentionInput), normed, range + 10, thread);
@@ -250,13 +272,14 @@ void Step::project_stacked(const std::vector<PackedMatrix>& parts, int layer, in
 
 void Step::run_head(int range, int thread) const {
   const int outputs = static_cast<int>(input_.logit_rows.size());
+  const int parts = 1 + static_cast<int>(input_.feature_layers.size());
   team_.for_range(range, thread, outputs, [&](int begin, int end) {
     for (int o = begin; o < end; o++) {
       float* normed = row(output_normed_, o, hidden_);
       kernels_.rms_norm(row(x_, input_.logit_rows[static_cast<size_t>(o)], hidden_),
                         model_.final_norm_.data(), static_cast<int>(hidden_), shape_.epsilon, normed);
       if (input_.features_out)
-        std::memcpy(row(input_.features_out, o, hidden_), normed, hidden_ * sizeof(float));
+        std::memcpy(row(input_.features_out, o * parts, hidden_), normed, hidden_ * sizeof(float));
       quantize(normed, 0, hidden_, hidden_, output_quants_, o);
     }
   });

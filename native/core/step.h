@@ -14,7 +14,9 @@ class Step {
 
   static constexpr int kRangesPerLayer = 14;
   static constexpr int kSlabRows = 64;  // a multiple of kTileRows
-  int range_count() const { return kRangesPerLayer * (input_.layer_end - input_.layer_begin) + 7; }
+  int range_count() const {
+    return kRangesPerLayer * (input_.layer_end - input_.layer_begin) + 6 + 2 * input_.feature_parts;
+  }
 
   // What one thread of the team does, from the first phase to the last.
   void work(int thread);
@@ -61,6 +63,11 @@ class Step {
   }
 
   void begin_rows(int begin, int end) const;
+
+  // One part of each row's features, ready for its product.
+  void take_features(int part, int begin, int end) const;
+  // What a layer multiplied in these rows, for those that give logits. values: [rows][hidden].
+  void give_features(int part, const float* values, int begin, int end) const;
 
   // Where in the step the keys and values of one head of a row are kept.
   uint8_t* planes_of(int layer, int index, int kv_head) const;

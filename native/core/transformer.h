@@ -53,9 +53,13 @@ struct StepInput {
   const int32_t* tokens = nullptr;  // [rows]; nullptr: the rows come in `hidden`
   const float* hidden = nullptr;    // [rows][hidden]
   float* hidden_out = nullptr;      // [rows][hidden] after the last layer; may be nullptr
-  // What the head of another model multiplied just before each of the tokens; for a model that reads that.
-  const float* features = nullptr;  // [rows][hidden]
-  float* features_out = nullptr;    // [logit_rows][hidden], what the head multiplies; may be nullptr
+  // For a model that reads them: what the head of another model, and some of its layers, multiplied just
+  // before each of the tokens. feature_parts: of each row, the head's first.
+  const float* features = nullptr;  // [rows][feature_parts][hidden]
+  int feature_parts = 1;
+  // What the head multiplies, and the attention of each of feature_layers; may be nullptr.
+  float* features_out = nullptr;  // [logit_rows][1 + feature_layers][hidden]
+  std::vector<int> feature_layers;
   const int32_t* page_table = nullptr;
   int table_columns = 0;
   std::vector<Segment> segments;
@@ -76,7 +80,8 @@ class Transformer {
   std::vector<LayerWeights> layers_;
   std::vector<Rope> ropes_;
   PackedMatrix embedding_, head_;
-  PackedMatrix feature_;  // of a model that reads features: their product joins the token's embedding
+  // Of a model that reads features, one for each part of them: their products join the token's embedding.
+  std::vector<PackedMatrix> feature_;
   std::vector<float> final_norm_;
   bool has_bytes_ = false, has_wide_ = false;  // which integer activations its matrices are multiplied with
 
@@ -88,7 +93,7 @@ class Transformer {
     return {static_cast<int>(layers_.size()),  shape_.hidden, shape_.heads * shape_.head_dim,
             shape_.kv_heads * shape_.head_dim, shape_.ffn,    shape_.vocabulary};
   }
-  bool reads_features() const { return feature_.rows > 0; }
+  bool reads_features() const { return !feature_.empty(); }
   // What the head multiplied in the last step, [row of logit_rows][hidden].
   const float* features() const { return output_normed_.data(); }
   // Logits of the last step, [row of logit_rows][logit_stride].

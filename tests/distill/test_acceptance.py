@@ -48,7 +48,7 @@ def test_a_draft_that_reads_features_is_always_right_about_its_like(target, tmp_
     tokens = [7, 3]
     for _ in range(9):
         tokens.append(int(target.logits(tokens)[-1].argmax()))
-    features = target.features(tokens[:-1])[1:]
+    features = target.features(tokens[:-1])[1:, None]
     found = foretold(draft, np.array(tokens, np.int32), 2, features)
     for place, row in enumerate(found):
         assert row.tolist() == [place > 0 and place + ahead < 9 for ahead in range(LONGEST)]

@@ -52,7 +52,7 @@ def test_features_and_likeliest_tokens_are_the_targets(target):
     for text in heard(target, 0.5, 40).texts():
         tokens = text.tokens[:-1].tolist()
         begin = text.output_begin - 1
-        expected = target.features(tokens)[begin:]
+        expected = target.features(tokens)[begin:, None]
         assert np.abs(text.features - expected).max() < 1e-3 * np.abs(expected).max()
         likeliest = target.logits(tokens)[begin:].argmax(1)
         assert np.array_equal(text.top_tokens[:, 0], likeliest)

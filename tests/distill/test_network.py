@@ -29,8 +29,8 @@ def target(tmp_path_factory):
 def corpus():
     tokens = np.concatenate([np.arange(40), np.arange(20), np.arange(10)]).astype(np.int32)
     rows = np.zeros((len(tokens) - 5, 1), np.int32)
-    features = np.zeros((len(rows), HIDDEN), np.float16)
-    return join_texts([Text(tokens, 5, rows, rows.astype(np.float16), features, True)])
+    features = np.zeros((len(rows), 1, HIDDEN), np.float16)
+    return join_texts([Text(tokens, 5, rows, rows.astype(np.float16), features, True)], ())
 
 
 @pytest.mark.parametrize("rows", [1, 95, 97, 200])
@@ -51,21 +51,24 @@ def test_head_loss_is_the_cross_entropy(rows):
         torch.testing.assert_close(found, slope, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("layers", "tied"), [((0,), False), ((2, -2), True)])
-def test_written_draft_computes_what_torch_does(target, corpus, tmp_path, layers, tied):
+@pytest.mark.parametrize(
+    "layers", [((0,), (), False), ((2, -2), (), True), ((1,), (2, 0), False)], ids=str
+)
+def test_written_draft_computes_what_torch_does(target, corpus, tmp_path, layers):
+    layers, read, tied = layers
     vocabulary = choose_tokens(target, corpus, 48)
-    shape, weights = first_weights(target, vocabulary, layers, tied=tied, seed=1)
-    for name in weights:
-        if name.endswith("attn_output.weight"):  # it would begin at nothing
-            weights[name] = np.random.default_rng(9).standard_normal(weights[name].shape) / 20
-            weights[name] = weights[name].astype(np.float32)
+    shape, weights = first_weights(target, vocabulary, layers, read, tied=tied, seed=1)
+    random = np.random.default_rng(9)
+    for name, values in weights.items():
+        if not values.any():  # it would begin at nothing
+            weights[name] = (random.standard_normal(values.shape) / 20).astype(np.float32)
     path = tmp_path / "draft.gguf"
     kinds = {"block_type": "F32", "embedding_block_type": "F32"}
     write_draft(path, target, vocabulary, shape, weights, **kinds, facts={})
     draft = match_draft(target, ModelStorage(1).load(path))
     generator = np.random.default_rng(4)
     tokens = np.array(draft.tokens_of(generator.integers(0, VOCABULARY, 21).tolist()), np.int32)
-    features = generator.standard_normal((7, HIDDEN)).astype(np.float32)
+    features = generator.standard_normal((7, 1 + len(read), HIDDEN)).astype(np.float32)
     network = DraftNetwork(shape, weights)
     counts = [7, 7, 3]
     with torch.no_grad():
@@ -76,6 +79,7 @@ def test_written_draft_computes_what_torch_does(target, corpus, tmp_path, layers
         )
     table = np.arange(7, dtype=np.int32).reshape(7, 1)
     pool, team = CachePool(draft.stored.native, 7), Team(2)
+    features = features.reshape(7, -1)
     for place, (count, expected) in enumerate(zip(counts, rows, strict=True)):
         following = np.empty((count, HIDDEN), np.float32)
         draft.stored.native.step(
@@ -110,7 +114,7 @@ def test_vocabulary_is_the_most_frequent_tokens_and_the_ends(target, corpus):
 
 def test_weights_begin_as_the_targets(target, corpus):
     vocabulary = choose_tokens(target, corpus, 48)
-    _, weights = first_weights(target, vocabulary, (1,), tied=False, seed=1)
+    _, weights = first_weights(target, vocabulary, (1,), (2,), tied=False, seed=1)
     native = target.embed([7])[0]
     row = weights["token_embd.weight"][vocabulary.from_target[7]]
     factor = np.dot(row, native) / np.dot(native, native)
@@ -118,12 +122,13 @@ def test_weights_begin_as_the_targets(target, corpus):
     head = weights["output.weight"][vocabulary.from_target[7]]
     assert np.abs(head - native).max() < 0.02
     assert not weights["blk.0.attn_output.weight"].any()
+    assert not weights["feature.0.weight"].any()
     assert len(np.unique(weights["blk.0.ffn_down.weight"])) > 1000
 
 
 def test_rows_that_are_no_blocks_are_refused(target, corpus, tmp_path):
     vocabulary = choose_tokens(target, corpus, 48)
-    shape, weights = first_weights(target, vocabulary, (0,), tied=True, seed=1)
+    shape, weights = first_weights(target, vocabulary, (0,), (), tied=True, seed=1)
     shape = replace(shape, feed_forward_size=FEED_FORWARD - 1)
     kinds = {"block_type": "Q4_1", "embedding_block_type": "Q4_1"}
     with pytest.raises(ConfigError, match="no Q4_1 blocks of 32"):
@@ -133,7 +138,7 @@ def test_rows_that_are_no_blocks_are_refused(target, corpus, tmp_path):
 
 def test_file_that_cannot_be_written_is_told(target, corpus, tmp_path):
     vocabulary = choose_tokens(target, corpus, 48)
-    shape, weights = first_weights(target, vocabulary, (0,), tied=True, seed=1)
+    shape, weights = first_weights(target, vocabulary, (0,), (), tied=True, seed=1)
     kinds = {"block_type": "F16", "embedding_block_type": "Q8_0"}
     with pytest.raises(ConfigError, match="cannot be written"):
         write_draft(tmp_path, target, vocabulary, shape, weights, **kinds, facts={})

@@ -35,7 +35,10 @@ def test_draft_foretells_a_third_of_an_answer(draft, target, smollm2_path):
         message = {"role": "user", "content": "Why do people keep a diary?"}
         answer = tenant.generate(messages=[message], temperature=0.0, max_tokens=96)
     tokens = np.array([*answer.prompt_token_ids, *answer.token_ids], np.int32)
-    features = target.features(tokens[:-1].tolist())[len(answer.prompt_token_ids) - 1 :]
+    layers = draft.stored.hyperparameters.feature_layers
+    features = target.draft_features(tokens[:-1].tolist(), layers)[
+        len(answer.prompt_token_ids) - 1 :
+    ]
     found = count_acceptance([foretold(draft, tokens, len(answer.prompt_token_ids), features)])
     assert found.places == len(answer.token_ids) > 32
     assert found.agreement > 1 / 3

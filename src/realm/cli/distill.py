@@ -52,7 +52,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--own-share", type=float, default=0.6, help="of prompts that the model says itself (0.6)"
     )
     data.add_argument(
-        "--corpus", type=Path, metavar="PATH", help="keep it here; read it when it is there"
+        "--corpus",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="PATH",
+        help="keep it here; read it when it is there; several are read",
     )
     draft = parser.add_argument_group("the draft")
     draft.add_argument(
@@ -64,6 +69,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=(0,),
         metavar="N,..",
         help="which of the model's layers each of the draft's begins as; -1 is the last (0)",
+    )
+    draft.add_argument(
+        "--feature-layers",
+        type=_layers,
+        default=(),
+        metavar="N,..",
+        help="layers of the model of which the draft reads features, besides those of its head",
+    )
+    draft.add_argument(
+        "--from-draft", type=Path, metavar="D", help="go on from this draft: its tokens and weights"
     )
     draft.add_argument(
         "--tied", action="store_true", help="the head is the token embedding: a smaller file"
@@ -89,9 +104,11 @@ def execute(arguments: argparse.Namespace, context: Context) -> int:
     distilling = _import_distilling()
     options = distilling.Distilling(
         output=arguments.output,
-        corpus=arguments.corpus,
+        corpus=tuple(arguments.corpus),
+        from_draft=arguments.from_draft,
         vocabulary=arguments.vocabulary,
         from_layers=arguments.from_layers,
+        feature_layers=arguments.feature_layers,
         tied=arguments.tied,
         block_type=arguments.block_type,
         embedding_block_type=arguments.embedding_block_type,

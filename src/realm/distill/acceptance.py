@@ -45,8 +45,9 @@ def foretold(
     """Whether the draft's likeliest tokens are the next ones: bool [output, LONGEST].
 
     Of a draft that begins before each of the output's tokens, token after token, those before it
-    being the target's. tokens: the target's, prompt and output. features: [output, hidden], what
-    the target's head multiplied to draw each token of the output, for a draft that reads that.
+    being the target's. tokens: the target's, prompt and output. features: [output, parts, hidden],
+    what the target's head and the draft's `feature_layers` multiplied to draw each token of the
+    output, for a draft that reads that.
     Realm computes it, from the draft's file.
     """
     if draft.stored.hyperparameters.reads_features:
@@ -68,11 +69,11 @@ def _foretold_from_features(
     pool, team = CachePool(native, count), Team(draft.stored.threads)
     table = np.arange(count, dtype=np.int32).reshape(count, 1)
     own = np.array(draft.tokens_of(output.tolist()), np.int32)
-    state = np.ascontiguousarray(features, np.float32)
+    state = np.ascontiguousarray(features, np.float32).reshape(count, -1)
     right = np.zeros((count, LONGEST), np.bool_)
     for ahead in range(min(LONGEST, count - 1)):
         rows = count - 1 - ahead  # the draft before output[1], with so many tokens behind it, ..
-        following = np.empty((rows, state.shape[1]), np.float32)
+        following = np.empty((rows, draft.stored.hyperparameters.hidden_size), np.float32)
         native.step(
             pool,
             team,

@@ -1,7 +1,7 @@
 """The weights that training begins with: the target's own where they fit, else small noise.
 
 What attention adds begins at nothing: in a draft it sees the few tokens of that draft alone, which
-is not what the target's layer has learnt to read.
+is not what the target's layer has learnt to read. So does what features of layers add.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from realm.errors import ConfigError
 from realm.gguf import open_gguf
 from realm.kernels.dequantize import dequantize
 from realm.model import StoredModel
+from realm.model.architectures.realm_draft import MOST_FEATURE_LAYERS
 
 Weights = dict[str, NDArray[np.float32]]
 _FEATURE_SHARE = 0.5
@@ -27,6 +28,7 @@ def first_weights(
     model: StoredModel,
     vocabulary: DraftVocabulary,
     from_layers: Sequence[int],
+    feature_layers: tuple[int, ...],
     *,
     tied: bool,
     seed: int,
@@ -37,7 +39,7 @@ def first_weights(
     target of another architecture than llama gives only its token embeddings. Raises ConfigError
     as `draft_shape` does.
     """
-    shape = draft_shape(model, len(vocabulary), from_layers, tied=tied)
+    shape = draft_shape(model, len(vocabulary), from_layers, feature_layers, tied=tied)
     count = model.hyperparameters.layer_count
     weights = _noise(shape, np.random.default_rng(seed))
     alike = model.hyperparameters.architecture == "llama"
@@ -56,16 +58,53 @@ def first_weights(
     return shape, weights
 
 
+def weights_of(draft: StoredModel, shape: DraftShape) -> Weights:
+    """What an earlier draft has of a new one's tensors, float32.
+
+    Raises ConfigError when one of them has another shape, or the draft reads features of layers
+    that the new one does not read as well, in the same order.
+    """
+    known = draft.hyperparameters.feature_layers
+    if known != shape.feature_layers[: len(known)]:
+        raise ConfigError(f"{draft.name}: reads features of layers {known}")
+    weights: Weights = {}
+    with open_gguf(draft.path) as file:
+        for name, size in shape.tensors().items():
+            info = file.tensors.get(name)
+            if info is None and name in shape.feature_names:
+                continue
+            if info is None or info.shape != size:
+                raise ConfigError(f"{draft.name}: {name} is not there, or not {size}")
+            values = dequantize(file.tensor_data(name), info.block_type, info.shape)
+            weights[name] = np.ascontiguousarray(values, np.float32)
+    return weights
+
+
 def draft_shape(
-    model: StoredModel, vocabulary_size: int, from_layers: Sequence[int], *, tied: bool
+    model: StoredModel,
+    vocabulary_size: int,
+    from_layers: Sequence[int],
+    feature_layers: tuple[int, ...],
+    *,
+    tied: bool,
 ) -> DraftShape:
     """The shape alone. Raises ConfigError for a layer that the target does not have."""
     count = model.hyperparameters.layer_count
-    for layer in from_layers:
-        if not -count <= layer < count:
+    for layer, least in (
+        *((each, -count) for each in from_layers),
+        *((each, 0) for each in feature_layers),
+    ):
+        if not least <= layer < count:
             raise ConfigError(f"the target has {count} layers, not one of number {layer}")
+    if len(set(feature_layers)) < len(feature_layers) or len(feature_layers) > MOST_FEATURE_LAYERS:
+        raise ConfigError(f"features are of at most {MOST_FEATURE_LAYERS} different layers")
     return shape_like(
-        model.hyperparameters, vocabulary_size, len(from_layers), _rope_base(model), tied=tied
+        model.hyperparameters,
+        vocabulary_size,
+        len(from_layers),
+        _rope_base(model),
+        feature_layers,
+        tied=tied,
     )
 
 
@@ -100,9 +139,9 @@ def _noise(shape: DraftShape, random: np.random.Generator) -> Weights:
     for name, size in shape.tensors().items():
         if len(size) == 1:
             weights[name] = np.ones(size, np.float32)
-        elif name == "feature.weight":
+        elif name == shape.feature_names[0]:
             weights[name] = np.float32(_FEATURE_SHARE) * np.eye(*size, dtype=np.float32)
-        elif name.endswith("attn_output.weight"):
+        elif name in shape.feature_names or name.endswith("attn_output.weight"):
             weights[name] = np.zeros(size, np.float32)
         else:
             scale = 0.02 if name in (_EMBEDDING, _HEAD) else 0.5 * size[1] ** -0.5

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,8 @@ class Text:
 
     tokens: int32, prompt and output. output_begin: where the output begins. top_tokens: int32
     [output, n], the target's likeliest tokens at each place, the likeliest first;
-    top_logprobs: float16, the same shape, nats. features: float16 [output, hidden], what the head
-    multiplied there. greedy: each token was the likeliest.
+    top_logprobs: float16, the same shape, nats. features: float16 [output, parts, hidden], what the
+    head and some layers multiplied there. greedy: each token was the likeliest.
     """
 
     tokens: NDArray[np.int32]
@@ -42,7 +42,8 @@ class Corpus:
 
     tokens: int32, all texts one behind the other. begins: int64 [texts + 1], where each begins.
     output_begins: int64 [texts], where its output begins. top_tokens, top_logprobs, features: rows
-    of all outputs, one behind the other. greedy: bool [texts].
+    of all outputs, one behind the other. greedy: bool [texts]. feature_layers: int32 [parts - 1],
+    of which layers features are, behind the head's.
     """
 
     tokens: NDArray[np.int32]
@@ -52,6 +53,7 @@ class Corpus:
     top_logprobs: NDArray[np.float16]
     features: NDArray[np.float16]
     greedy: NDArray[np.bool_]
+    feature_layers: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.greedy)
@@ -78,13 +80,25 @@ class Corpus:
                 bool(self.greedy[index]),
             )
 
+    def with_layers(self, layers: Sequence[int]) -> Corpus:
+        """The same with the features of these layers alone. Raises ConfigError for others."""
+        known = self.feature_layers.tolist()
+        missing = [each for each in layers if each not in known]
+        if missing:
+            raise ConfigError(f"the corpus has no features of layers {missing}, it has {known}")
+        if list(layers) == known:
+            return self
+        parts = [0, *(1 + known.index(each) for each in layers)]
+        chosen = np.array(layers, np.int32)
+        return replace(self, features=self.features[:, parts], feature_layers=chosen)
+
     def save(self, path: Path) -> None:
         """As one .npz file."""
         with path.open("wb") as file:
             np.savez(file, **{each.name: getattr(self, each.name) for each in fields(self)})
 
 
-def join_texts(texts: list[Text]) -> Corpus:
+def join_texts(texts: list[Text], feature_layers: Sequence[int]) -> Corpus:
     """Raises ConfigError for none."""
     if not texts:
         raise ConfigError("the target has said nothing to learn from")
@@ -98,6 +112,7 @@ def join_texts(texts: list[Text]) -> Corpus:
         top_logprobs=np.concatenate([each.top_logprobs for each in texts]),
         features=np.concatenate([each.features for each in texts]),
         greedy=np.array([each.greedy for each in texts], np.bool_),
+        feature_layers=np.array(feature_layers, np.int32),
     )
 
 
@@ -128,8 +143,9 @@ def _check(corpus: Corpus, path: Path, vocabulary_size: int) -> None:
         and bool((output_begins > begins[:-1]).all())
         and bool((output_begins < begins[1:]).all())
         and int((begins[1:] - output_begins).sum()) == len(corpus.top_tokens)
-        and corpus.features.ndim == 2
-        and len(corpus.features) == len(corpus.top_tokens)
+        and corpus.feature_layers.ndim == 1
+        and corpus.features.ndim == 3
+        and corpus.features.shape[:2] == (len(corpus.top_tokens), 1 + len(corpus.feature_layers))
     )
     if not fits:
         raise ConfigError(f"{path}: the arrays of the corpus do not fit each other")

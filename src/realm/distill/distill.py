@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from realm.distill.acceptance import Acceptance, count_acceptance, foretold
-from realm.distill.beginning import draft_shape, first_weights
+from realm.distill.beginning import draft_shape, first_weights, weights_of
 from realm.distill.corpus import Corpus, Text, join_texts, load_corpus
 from realm.distill.draft_file import check_blocks, write_draft
 from realm.distill.listening import Listening, listen
 from realm.distill.network import DraftNetwork
 from realm.distill.training import Training, train
-from realm.distill.vocabulary import choose_tokens
+from realm.distill.vocabulary import choose_tokens, tokens_of
 from realm.errors import ConfigError
 from realm.model import DraftModel, ModelStorage, StoredModel, match_draft
 
@@ -24,16 +24,20 @@ _HELD_OUT_MOST = 240
 @dataclass(frozen=True, slots=True)
 class Distilling:
     """output: where the draft is written. corpus: where what the target said is kept, and read
-    from when it is there. vocabulary: tokens of the draft. from_layers: which of the target's
-    layers each of the draft's begins as. tied: the head is the token embedding. block_type: of the
+    from when it is there; several are read. from_draft: an earlier draft of the target, from whose
+    tokens and weights this one goes on. vocabulary: tokens of the draft. from_layers: which of the
+    target's layers each of the draft's begins as. feature_layers: of the target, of which the draft
+    reads features besides the head's. tied: the head is the token embedding. block_type: of the
     layers' weights; embedding_block_type: of embedding and head. threads: of the engine; 0 takes
     every processor.
     """
 
     output: Path
-    corpus: Path | None = None
+    corpus: tuple[Path, ...] = ()
+    from_draft: Path | None = None
     vocabulary: int = 6144
     from_layers: tuple[int, ...] = (0,)
+    feature_layers: tuple[int, ...] = ()
     tied: bool = False
     block_type: str = "Q4_1"
     embedding_block_type: str = "Q4_1"
@@ -100,18 +104,27 @@ def distill(target: Path, options: Distilling, report: Callable[[Progress], None
     storage = ModelStorage(options.threads)
     model = storage.load(target)
     # Before an hour is spent: what does not fit the model.
-    shape = draft_shape(model, options.vocabulary, options.from_layers, tied=options.tied)
+    layers = options.feature_layers
+    shape = draft_shape(model, options.vocabulary, options.from_layers, layers, tied=options.tied)
     check_blocks(shape, options.block_type, options.embedding_block_type)
     corpus = _hear(model, options, report)
     taught, held_out = _split(list(corpus.texts()))
-    vocabulary = choose_tokens(model, join_texts(taught), options.vocabulary)
+    earlier = None
+    if options.from_draft is not None:
+        earlier = match_draft(model, storage.load(options.from_draft))
+        vocabulary = tokens_of(earlier)
+    else:
+        vocabulary = choose_tokens(model, join_texts(taught, layers), options.vocabulary)
     shape, weights = first_weights(
         model,
         vocabulary,
         options.from_layers,
+        layers,
         tied=options.tied,
         seed=options.training.seed,
     )
+    if earlier is not None:
+        weights |= weights_of(earlier.stored, shape)
     network = DraftNetwork(shape, weights)
     losses: list[float] = []
 
@@ -148,18 +161,24 @@ def distill(target: Path, options: Distilling, report: Callable[[Progress], None
 
 
 def _hear(model: StoredModel, options: Distilling, report: Callable[[Progress], None]) -> Corpus:
-    size = model.hyperparameters.vocabulary_size
-    if options.corpus is not None and options.corpus.exists():
-        return load_corpus(options.corpus, size)
+    size, layers = model.hyperparameters.vocabulary_size, options.feature_layers
+    if len(options.corpus) > 1 or (options.corpus and options.corpus[0].exists()):
+        known = [load_corpus(path, size).with_layers(layers) for path in options.corpus]
+        return known[0] if len(known) == 1 else join_texts(_all_texts(known), layers)
     total = options.listening.tokens
 
     def heard(count: int) -> None:
         report(Progress("listening", min(count, total), total))
 
-    corpus = listen(model, options.listening, options.threads, heard)
-    if options.corpus is not None:
-        corpus.save(options.corpus)
+    listening = replace(options.listening, feature_layers=layers)
+    corpus = listen(model, listening, options.threads, heard)
+    for path in options.corpus:
+        corpus.save(path)
     return corpus
+
+
+def _all_texts(corpora: Sequence[Corpus]) -> list[Text]:
+    return [text for corpus in corpora for text in corpus.texts()]
 
 
 def _split(texts: Sequence[Text]) -> tuple[list[Text], list[Text]]:

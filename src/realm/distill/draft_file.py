@@ -90,6 +90,8 @@ def _write_shape(writer: gguf.GGUFWriter, shape: DraftShape) -> None:
     writer.add_rope_freq_base(shape.rope_base)
     writer.add_layer_norm_rms_eps(shape.epsilon)
     writer.add_vocab_size(shape.vocabulary_size)
+    if shape.feature_layers:
+        writer.add_array(f"{ARCHITECTURE}.feature_layers", shape.feature_layers)
 
 
 def _write_vocabulary(

@@ -42,6 +42,7 @@ class Listening:
     one; longer ones are left out. at_once: answers computed together. own_share: how many of the
     prompts the target says itself, if it has a chat template. greedy_share: how many of the answers
     are at temperature 0, the others at `temperature`. top: likeliest tokens kept a place.
+    feature_layers: layers of which features are kept, besides the head's.
     """
 
     tokens: int = 2_000_000
@@ -52,6 +53,7 @@ class Listening:
     greedy_share: float = 0.6
     temperature: float = 0.8
     top: int = 8
+    feature_layers: tuple[int, ...] = ()
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -181,7 +183,7 @@ class _Listener:
             if len(ended) > told:
                 told = len(ended)
                 report(count)
-        return join_texts(ended)
+        return join_texts(ended, self._options.feature_layers)
 
     def _begin(self) -> None:
         if self._asked:
@@ -199,7 +201,8 @@ class _Listener:
             seed=self._next_seed(),
             logprobs=self._options.top,
         )
-        number = self._engine.open(self._model.stored, _OWNER, keeps_feature=True)
+        layers = self._options.feature_layers
+        number = self._engine.open(self._model.stored, _OWNER, feature_layers=layers)
         self._engine.append(number, tokens)
         self._engine.sample(number, sampling)
         self._answers[number] = _Answer(messages, list(tokens), len(tokens), sampling)

@@ -31,18 +31,21 @@ class DraftNetwork:
     ) -> list[torch.Tensor]:
         """What the head multiplies behind each token of many drafts: [counts[n], hidden] each.
 
-        features: float32 [drafts, hidden], what the target's head multiplied to draw the first
-        token. tokens: int64 [drafts, n], the draft's. counts: how many of the drafts, from the
-        first on, go so far; each at most the one before.
+        features: float32 [drafts, parts, hidden], what the target's head and some of its layers
+        multiplied to draw the first token. tokens: int64 [drafts, n], the draft's. counts: how many
+        of the drafts, from the first on, go so far; each at most the one before.
         """
         w = self.weights
         cosines, sines = _rotation(self.shape, len(counts))
         seen: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in self._layers]
-        state, found = features, []
+        state, found = features[:, 0], []
         for place, count in enumerate(counts):
             rotation = cosines[place], sines[place]
             rows = functional.embedding(tokens[:count, place], w["token_embd.weight"])
-            rows = rows + functional.linear(state[:count], w["feature.weight"])
+            of_head, *of_layers = self.shape.feature_names
+            rows = rows + functional.linear(state[:count], w[of_head])
+            for part, name in enumerate(of_layers if place == 0 else (), 1):
+                rows = rows + functional.linear(features[:, part], w[name])
             for layer, cache in zip(self._layers, seen, strict=True):
                 normed = self._norm(rows, layer + "attn_norm.weight")
                 rows = rows + self._attention(normed, layer, rotation, cache)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from realm.model import Hyperparameters
+from realm.model.architectures.realm_draft import feature_tensors
 
 ROPE_BASE = 10000.0
 OF_TOKENS = ("token_embd.weight", "output.weight")
@@ -16,7 +17,7 @@ class DraftShape:
     """Sizes in elements.
 
     rope_base: of the rotation's frequencies, whose pairs are neighbours. tied: the head is the
-    token embedding.
+    token embedding. feature_layers: the target's, of which features are read besides its head's.
     """
 
     layer_count: int
@@ -30,6 +31,12 @@ class DraftShape:
     epsilon: float
     rope_base: float
     tied: bool = False
+    feature_layers: tuple[int, ...] = ()
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The tensors that multiply features: of the head, then of each layer."""
+        return feature_tensors(self.feature_layers)
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Every tensor by its name in the file, with its shape [outputs, inputs] or [size]."""
@@ -38,8 +45,8 @@ class DraftShape:
         shapes: dict[str, tuple[int, ...]] = {
             "token_embd.weight": (self.vocabulary_size, hidden),
             "output_norm.weight": (hidden,),
-            "feature.weight": (hidden, hidden),
         }
+        shapes |= dict.fromkeys(self.feature_names, (hidden, hidden))
         if not self.tied:
             shapes["output.weight"] = (self.vocabulary_size, hidden)
         for index in range(self.layer_count):
@@ -58,7 +65,13 @@ class DraftShape:
 
 
 def shape_like(
-    target: Hyperparameters, vocabulary_size: int, layer_count: int, rope_base: float, *, tied: bool
+    target: Hyperparameters,
+    vocabulary_size: int,
+    layer_count: int,
+    rope_base: float,
+    feature_layers: tuple[int, ...],
+    *,
+    tied: bool,
 ) -> DraftShape:
     """As wide as the target, so that its weights can be taken to begin with."""
     return DraftShape(
@@ -73,4 +86,5 @@ def shape_like(
         epsilon=target.epsilon,
         rope_base=rope_base,
         tied=tied,
+        feature_layers=feature_layers,
     )

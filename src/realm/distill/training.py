@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from realm.distill.beginning import Weights
 from realm.distill.corpus import Text
@@ -28,6 +29,7 @@ _BETAS = (0.9, 0.98)
 # Of each token of a draft: at how many of the places it is taught, and what its loss counts. Later
 # ones matter only where the first ones are right, and cost as much to teach.
 _SHARES = (1.0, 0.5, 0.25, 0.25)
+_SCALED_FROM = 10_000  # tokens, from which the sizes of features are told
 _WEIGHTS = (1.0, 0.8, 0.6, 0.4)
 
 
@@ -62,13 +64,16 @@ class _Lessons:
     """The tokens of all outputs, one behind the other, as the draft's.
 
     tokens: int64 [tokens], and some more. left: int64 [tokens], how many follow in the same output.
-    features: float16 [tokens, hidden], what the target's head multiplied to draw each. wanted:
-    int64 [tokens, n] and shares: float32, the same shape, what is foretold there.
+    features: float16 [tokens, parts, hidden], what the target's head and some of its layers
+    multiplied to draw each. scales: float32 [parts], which make all parts as large as the head's:
+    the weights of small ones would learn slowly. wanted: int64 [tokens, n] and shares: float32, the
+    same shape, what is foretold there.
     """
 
     tokens: torch.Tensor
     left: torch.Tensor
     features: torch.Tensor
+    scales: torch.Tensor
     wanted: torch.Tensor
     shares: torch.Tensor
 
@@ -88,6 +93,7 @@ def train(
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     lessons = _lessons(texts, vocabulary)
+    _divide(network, lessons.scales)
     places = torch.nonzero(lessons.left)[:, 0]
     step_count = max(1, round(options.passes * len(places) / options.batch_tokens))
     batches = itertools.islice(_batches(places, options), step_count)
@@ -111,7 +117,15 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         report(step, step_count, loss.item(), right.item())
+    _divide(network, 1.0 / lessons.scales)
     return network.numbers()
+
+
+def _divide(network: DraftNetwork, scales: torch.Tensor) -> None:
+    """The weights of features, by those of their parts."""
+    with torch.no_grad():
+        for name, scale in zip(network.shape.feature_names, scales, strict=True):
+            network.weights[name] /= scale
 
 
 def _loss(
@@ -123,7 +137,8 @@ def _loss(
     counts = [max(1, round(share * len(places))) for share in _SHARES]
     tokens = lessons.tokens[places[:, None] + torch.arange(len(_SHARES))]
     with torch.autocast("cpu", product, enabled=product is not torch.float32):
-        found = network.chain(lessons.features[places].float(), tokens, counts)
+        features = lessons.features[places].float() * lessons.scales[:, None]
+        found = network.chain(features, tokens, counts)
     total, first = torch.zeros(()), torch.zeros(())
     for ahead, (rows, weight) in enumerate(zip(found, _WEIGHTS, strict=True), 1):
         began = places[: len(rows)]
@@ -141,16 +156,24 @@ def _lessons(texts: Sequence[Text], vocabulary: DraftVocabulary) -> _Lessons:
     shares = np.exp(np.concatenate([each.top_logprobs for each in texts]).astype(np.float32))
     shares /= shares.sum(1, keepdims=True)
     own = vocabulary.from_target
+    features = np.concatenate([each.features for each in texts])
     tokens = np.concatenate([own[each.output] for each in texts])
     left = np.concatenate([np.arange(len(each.output))[::-1] for each in texts])
     wanted = own[np.concatenate([each.top_tokens for each in texts])]
     return _Lessons(
         torch.from_numpy(np.pad(tokens, (0, len(_SHARES))).astype(np.int64)),
         torch.from_numpy(left.astype(np.int64)),
-        torch.from_numpy(np.concatenate([each.features for each in texts])),
+        torch.from_numpy(features),
+        _scales(features),
         torch.from_numpy(wanted.astype(np.int64)),
         torch.from_numpy(shares),
     )
+
+
+def _scales(features: NDArray[np.float16]) -> torch.Tensor:
+    some = features[:: max(1, len(features) // _SCALED_FROM)].astype(np.float32)
+    sizes = np.sqrt(np.square(some).mean((0, 2)))
+    return torch.from_numpy(sizes[0] / np.maximum(sizes, np.finfo(np.float32).tiny))
 
 
 def _batches(places: torch.Tensor, options: Training) -> Iterator[torch.Tensor]:

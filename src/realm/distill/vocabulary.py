@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from realm.distill.corpus import Corpus
 from realm.errors import ConfigError
-from realm.model import StoredModel
+from realm.model import DraftModel, StoredModel
 from realm.model.draft_model import OTHER_TOKEN
 from realm.model.tokenizer.vocabulary import PREFIX, TokenKind, read_strings, read_vocabulary
 
@@ -54,6 +54,13 @@ def choose_tokens(model: StoredModel, corpus: Corpus, size: int) -> DraftVocabul
     from_target = np.full(count, len(kept), np.int32)
     from_target[kept] = np.arange(len(kept), dtype=np.int32)
     return DraftVocabulary(np.append(kept, np.int32(OTHER_TOKEN)), from_target)
+
+
+def tokens_of(draft: DraftModel) -> DraftVocabulary:
+    """Those of a draft that there is. Raises ConfigError for one with all tokens of its target."""
+    if draft.to_target is None or draft.from_target is None:
+        raise ConfigError(f"{draft.stored.name} has all of its target's tokens")
+    return DraftVocabulary(draft.to_target, draft.from_target)
 
 
 def _needed_tokens(model: StoredModel, seen: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ class Drawn(NamedTuple):
 class DraftRows:
     """The rows of a step. answered: the sequences for which it draws a token, in order.
 
-    features: float32 [hidden] each, for a draft that reads them.
+    features: float32 [parts, hidden] each, for a draft that reads them.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -81,7 +82,7 @@ def draw_steps(  # noqa: PLR0917
             noise_tokens=draft.to_target,
             following=following,
             least_logprob=math.log(least) if least > 0.0 else -math.inf,
-            features=np.stack(rows.features) if rows.features else None,
+            features=_joined(rows.features),
         )
     steps: list[list[int]] = [sampled.tolist(), *later_draws(following)]
     return [
@@ -91,6 +92,11 @@ def draw_steps(  # noqa: PLR0917
         ]
         for first, drawn in zip(itertools.count(0, len(rows.answered)), steps, strict=False)
     ]
+
+
+def _joined(features: Items[NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    """All parts of each in one row."""
+    return np.stack(features).reshape(len(features), -1) if features else None
 
 
 def draft_policy(want: SamplingParameters) -> SamplingParameters:

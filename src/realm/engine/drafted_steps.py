@@ -51,8 +51,8 @@ class DraftedCall:
 
     sampled: int32 [further, sequences, 1 + width]. sources: int32 [1 + further, sequences], of the
     drafts behind each step. drafted, grades: int32 [1 + further, sequences, width]. features:
-    float32 [sequences, hidden], of the newest tokens. durations: float64 [2 + further], seconds of
-    each step and, last, of the draft model. NO_TOKEN where nothing came.
+    float32 [sequences, parts, hidden], of the newest tokens. durations: float64 [2 + further],
+    seconds of each step and, last, of the draft model. NO_TOKEN where nothing came.
     """
 
     native: DraftedSteps
@@ -107,16 +107,16 @@ class DraftedCall:
 def open_drafted_call(
     sequences: Items[tuple[Sequence, SequenceSpeculation]],
     draft: FeatureDraft | None,
-    hidden_size: int,
+    feature_shape: tuple[int, int],
     limits: DraftedLimits,
 ) -> DraftedCall:
-    """For a step with these sequences. draft: of a model for them."""
+    """For a step with these sequences. draft: of a model for them. feature_shape: parts, hidden."""
     count, width = len(sequences), limits.width
     sampled = np.empty((limits.further, count, 1 + width), np.int32)
     sources = np.empty((1 + limits.further, count), np.int32)
     drafted = np.empty((1 + limits.further, count, width), np.int32)
     grades = np.empty(drafted.shape, np.int32)
-    features = np.empty((count, hidden_size), np.float32)
+    features = np.empty((count, *feature_shape), np.float32)
     durations = np.empty(2 + limits.further, np.float64)
     owners = Counter(each.owner for each, _ in sequences)
     numbers = {owner: number for number, owner in enumerate(owners)}
@@ -138,7 +138,7 @@ def open_drafted_call(
         sources=sources,
         drafted=drafted,
         grades=grades,
-        features=features,
+        features=features.reshape(count, -1),
         durations=durations,
     )
     return DraftedCall(native, sampled, sources, drafted, grades, features, durations)

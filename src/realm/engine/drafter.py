@@ -61,9 +61,9 @@ class Drafter(ABC):
         return self.draft.stored.bytes_per_token / self._target.bytes_per_token
 
     @property
-    def reads_features(self) -> bool:
-        """Whether its sequences must keep their features."""
-        return self.draft.stored.hyperparameters.reads_features
+    def feature_parts(self) -> tuple[int, ...]:
+        """Which parts of features its sequences must keep."""
+        return ()
 
     @abstractmethod
     def forget(self, number: int) -> None:

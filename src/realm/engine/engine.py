@@ -109,15 +109,15 @@ class Engine:
         *,
         draft_k: int | None = None,
         draft: DraftModel | None = None,
-        keeps_feature: bool = False,
+        feature_layers: Items[int] | None = None,
     ) -> int:
         """A new empty sequence; its number. owner: who it is scheduled for.
 
         priority: a higher one gets pages and prompt rows before every lower one. adapters: what is
         added to the model, in order. draft_k: most drafted tokens of a step; 0 for none, None for
-        as many as the engine may. draft: a model that drafts besides. keeps_feature: whether
-        `feature` is wanted. Raises RequestError for more than MOST_ADAPTERS, for one of another
-        model, and for a weight that is not finite; ModelError for a model that can only draft.
+        as many as the engine may. draft: a model that drafts besides. feature_layers: those of
+        which `feature` tells, with the head. Raises RequestError for more than MOST_ADAPTERS, one
+        of another model, or a weight that is not finite; ModelError for a model that only drafts.
         """
         check_adapters(model.content_hash, adapters)
         check_speaks(model)
@@ -138,7 +138,7 @@ class Engine:
             tenant = self._speculation.tenant(prefix_scope(model.content_hash, sequence))
             sequence.speculation = SequenceSpeculation(tenant, draft_k)
             sequence.drafter = drafter
-        sequence.keeps_feature = keeps_feature or (drafter is not None and drafter.reads_features)
+        sequence.feature_parts = state.drafters.wanted_parts(drafter, feature_layers)
         state.add(sequence)
         self._state_of[number] = state
         return number
@@ -202,9 +202,8 @@ class Engine:
         return answer_known(state, found) if sequence in state.ready else None
 
     def feature(self, sequence: int) -> NDArray[np.float32] | None:
-        """What the head multiplied to draw the last token: float32 [hidden].
-
-        None of a sequence that does not keep it, or whose last token was not drawn last."""
+        """What the head, then its `feature_layers` multiplied to draw the last token: float32
+        [parts, hidden]. None without `feature_layers`, or if the last token was not drawn last."""
         return self._find(sequence)[1].newest_feature
 
     def position(self, sequence: int) -> int:
@@ -240,7 +239,7 @@ class Engine:
         )
         copy = state.sequences[number]
         copy.drafter = found.drafter
-        copy.keeps_feature, copy.feature = found.keeps_feature, found.feature
+        copy.feature_parts, copy.feature = found.feature_parts, found.feature
         copy.tokens = list(found.tokens)
         copy.computed = found.computed
         copy.prompt_count = found.prompt_count

@@ -37,18 +37,29 @@ class _LeftOver(NamedTuple):
 
 
 class FeatureDrafts(Drafter):
-    """A draft model that reads features. clock: seconds."""
+    """A draft model that reads features. clock: seconds. parts: of the features of a step."""
 
     def __init__(
-        self, draft: DraftModel, target: StoredModel, team: Team, clock: Callable[[], float]
+        self,
+        draft: DraftModel,
+        target: StoredModel,
+        team: Team,
+        clock: Callable[[], float],
+        parts: tuple[int, ...],
     ) -> None:
         super().__init__(draft, target, clock)
+        self._parts = parts
         self._team = team
         self._left_over: dict[int, _LeftOver] = {}
         # By sequence: under which policy it was, and what draws for it.
         self._stand_ins: dict[int, tuple[SamplingParameters, Sequence]] = {}
         self._table = np.empty((0, 1), np.int32)
         self._make_pages(1)
+
+    @property
+    def feature_parts(self) -> tuple[int, ...]:
+        """See `Drafter`."""
+        return self._parts
 
     def forget(self, number: int) -> None:
         """See `Drafter`."""
@@ -89,6 +100,7 @@ class FeatureDrafts(Drafter):
             most=most,
             least=least,
             seconds=self.native_seconds,
+            feature_parts=self._parts,
         )
 
     def observe(self, seconds: float) -> None:

@@ -42,13 +42,14 @@ class TokenAhead(NamedTuple):
 
 
 class Feature(NamedTuple):
-    """What a model's head multiplied to draw a token (Li et al., 2024): row, float32 [hidden].
+    """What a model's head, and some of its layers, multiplied to draw a token (Li et al., 2024).
 
-    length: how many tokens stand before that token.
+    length: how many tokens stand before that token. parts: float32 [parts, hidden], the head's
+    first.
     """
 
     length: int
-    row: NDArray[np.float32]
+    parts: NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -71,8 +72,8 @@ class Sequence:
     cache holds every token before the last of them.
     more: how many tokens will be asked for after the one it waits for, as far as anyone knows.
     steady_count: steps that drew a token for it, one after the other with nothing else between.
-    keeps_feature: whether steps leave the feature of the token that they drew last for it; where it
-    is for a draft model, only while that one may be asked.
+    feature_parts: which parts of features are wanted of the token that steps drew last for it; none
+    where no feature is. Where they are for a draft model, only while that one may be asked.
     """
 
     number: int
@@ -101,7 +102,7 @@ class Sequence:
     ahead_sampling: SamplingParameters | None = None
     more: int = 0
     steady_count: int = 0
-    keeps_feature: bool = False
+    feature_parts: tuple[int, ...] = ()
     feature: Feature | None = None
 
     @property
@@ -119,11 +120,14 @@ class Sequence:
 
     @property
     def newest_feature(self) -> NDArray[np.float32] | None:
-        """Of its last token; None when that is not the one that was drawn last."""
-        feature = self.feature
+        """Of its last token, the parts that it wants; None when that is not the one that was drawn
+        last."""
+        feature, wanted = self.feature, self.feature_parts
         if feature is None or feature.length + 1 != len(self.tokens):
             return None
-        return feature.row
+        if max(wanted, default=0) >= len(feature.parts):
+            return None
+        return feature.parts[list(wanted)]
 
     def turn(self) -> None:
         """It goes on in another way than by the token that follows."""

@@ -88,7 +88,7 @@ def run_step(  # noqa: PLR0917
         each.steady_count += 1
         if later:
             keep_ahead(each, [row[first] for row in later])
-        if features is not None and each.keeps_feature:
+        if features is not None and each.feature_parts:
             each.feature = Feature(len(each.tokens) + len(each.ahead), features[last])
         outputs.append(
             answer(state, each, sampled[first], batch.draws.logprobs(first), logits.get(first))
@@ -118,7 +118,7 @@ def run_drafted_steps(  # noqa: PLR0917
     drafted = open_drafted_call(
         [(each, each.speculation) for each in sequences if each.speculation is not None],
         draft,
-        state.model.hyperparameters.hidden_size,
+        (1 + len(state.drafters.feature_layers), state.model.hyperparameters.hidden_size),
         limits,
     )
     begin = machine.clock()
@@ -139,7 +139,7 @@ def run_drafted_steps(  # noqa: PLR0917
         for rows in steps:
             accepted += settle_rows(each, rows[index])
         each.steady_count += 1
-        if each.keeps_feature:
+        if each.feature_parts:
             each.feature = Feature(len(each.tokens) + len(each.ahead), drafted.features[index])
         behind = left_over[index] if left_over else None
         if drafter is not None and behind is not None and behind.source is Source.MODEL:
@@ -186,15 +186,17 @@ def answer(
 def _feature_rows(
     state: ModelState, batch: Batch, further: int, may_be_asked: bool
 ) -> NDArray[np.float32] | None:
-    """Room for what the head multiplies in each row that gives logits, and in further steps.
+    """Room for what the head and some layers multiply in each row that gives logits, and in further
+    steps: [rows, parts, hidden].
 
     may_be_asked: a draft model, in the next step."""
     if not any(
-        each.keeps_feature and (may_be_asked or each.drafter is None) for each, _ in batch.answered
+        each.feature_parts and (may_be_asked or each.drafter is None) for each, _ in batch.answered
     ):
         return None
     rows = len(batch.logit_rows) * (1 + further)
-    return np.empty((rows, state.model.hyperparameters.hidden_size), np.float32)
+    parts = 1 + len(state.drafters.feature_layers)
+    return np.empty((rows, parts, state.model.hyperparameters.hidden_size), np.float32)
 
 
 def _compute(  # noqa: PLR0917
@@ -228,7 +230,8 @@ def _compute(  # noqa: PLR0917
             following=following,
             last_tokens=state.last_tokens,
             interrupt=machine.interrupt,
-            features_out=features,
+            features_out=None if features is None else features.reshape(len(features), -1),
+            feature_layers=state.drafters.feature_layers,
             drafted=None if drafted is None else drafted.native,
         ).tolist()
         logits = {

@@ -130,7 +130,7 @@ class Transformer:
             NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)
         ],
     ) -> None: ...
-    def set_feature(self, arg: Matrix, /) -> None: ...
+    def add_feature(self, arg: Matrix, /) -> None: ...
     def step(
         self,
         pool: CachePool,
@@ -225,6 +225,7 @@ class Transformer:
             NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")
         ]
         | None = None,
+        feature_layers: Sequence[int] = ...,
         drafted: DraftedSteps | None = None,
     ) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
     def logits(
@@ -313,6 +314,7 @@ class FeatureDraft:
         most: int,
         least: float,
         seconds: float,
+        feature_parts: Sequence[int] = ...,
     ) -> None: ...
 
 class DraftedSteps:

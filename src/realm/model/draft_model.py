@@ -105,6 +105,14 @@ def _check_features(target: StoredModel, draft: StoredModel) -> None:
         raise DraftMismatchError(
             f"{draft.name}: reads features of {needed} numbers, {target.name} has {given}"
         )
+    last, count = (
+        max(draft.hyperparameters.feature_layers, default=0),
+        target.hyperparameters.layer_count,
+    )
+    if last >= count:
+        raise DraftMismatchError(
+            f"{draft.name}: reads features of layer {last}, {target.name} has {count} layers"
+        )
 
 
 def _read_token_ids(draft: StoredModel, target_size: int) -> NDArray[np.int32]:

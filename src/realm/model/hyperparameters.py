@@ -56,7 +56,7 @@ class Hyperparameters:
     head's query and key before rotation. query_key_value_biases: a bias on each of the three.
     fused_query_key_value, fused_gate_up: the file holds them as one tensor, rows in that order.
     reads_features: what another model's head multiplied joins each token's embedding, so it can
-    only draft for that model.
+    only draft for that model. feature_layers: and what the attention of these layers multiplied.
     """
 
     architecture: str
@@ -84,3 +84,4 @@ class Hyperparameters:
     fused_query_key_value: bool = False
     fused_gate_up: bool = False
     reads_features: bool = False
+    feature_layers: tuple[int, ...] = ()

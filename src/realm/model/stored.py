@@ -44,6 +44,7 @@ POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 _EVALUATION_ROWS = 256
 _EVALUATION_LOGIT_BYTES = 64 << 20
+_FEATURE_ROWS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,6 +236,32 @@ class StoredModel:
             self.hyperparameters.epsilon,
         )
 
+    def draft_features(
+        self, token_ids: Sequence[int], layers: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """What a draft reads that goes on after each token of one text: float32 [tokens, parts,
+        hidden].
+
+        `features`, then what the attention of these layers multiplied. Raises RequestError and
+        ContextLengthError for the tokens.
+        """
+        ids = self._checked(token_ids)
+        parts = (1 + len(layers), self.hyperparameters.hidden_size)
+        out = np.empty((len(ids), *parts), np.float32)
+        evaluation = _Evaluator(self.native, self.threads, -(-len(ids) // PAGE_TOKENS))
+        for begin in range(0, len(ids), _FEATURE_ROWS):
+            some = ids[begin : begin + _FEATURE_ROWS]
+            with self.step_lock:
+                evaluation.step(
+                    tokens=some,
+                    position=begin,
+                    layers=(0, self.hyperparameters.layer_count),
+                    logit_rows=np.arange(len(some), dtype=np.int32),
+                    features_out=out[begin : begin + len(some)].reshape(len(some), -1),
+                    feature_layers=layers,
+                )
+        return out
+
     def compute_logits(
         self, hidden: NDArray[np.float32], adapters: Sequence[WeightedAdapter] = ()
     ) -> NDArray[np.float32]:
@@ -292,6 +319,8 @@ class _Evaluator:
         logit_rows: NDArray[np.int32] | None = None,
         hidden_out: NDArray[np.float32] | None = None,
         adapters: Sequence[WeightedAdapter] = (),
+        features_out: NDArray[np.float32] | None = None,
+        feature_layers: Sequence[int] = (),
     ) -> None:
         rows = tokens if tokens is not None else hidden
         count = 0 if rows is None else len(rows)
@@ -307,6 +336,8 @@ class _Evaluator:
             layer_end=layers[1],
             logit_rows=np.empty(0, np.int32) if logit_rows is None else logit_rows,
             hidden_out=hidden_out,
+            features_out=features_out,
+            feature_layers=feature_layers,
             adapters=added.natives,
             adapter_runs=added.runs,
             adapter_weights=added.weights,

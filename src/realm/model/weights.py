@@ -14,6 +14,7 @@ from realm.gguf import GGUFFile
 from realm.kernels import Matrix, Team, Transformer, can_pack
 from realm.kernels.block_types import BlockType
 from realm.kernels.dequantize import dequantize
+from realm.model.architectures.realm_draft import feature_tensors
 from realm.model.architectures.rope import ROPE_TENSORS
 from realm.model.hyperparameters import Hyperparameters
 
@@ -73,7 +74,8 @@ def load_transformer(
     head = embedding if tied else weights.matrix("output.weight")
     native.set_embedding(embedding)
     if h.reads_features:
-        native.set_feature(weights.matrix("feature.weight"))
+        for name in feature_tensors(h.feature_layers):
+            native.add_feature(weights.matrix(name))
     # A factor of the logits is one of the row that the head multiplies.
     native.set_head(head, weights.vector("output_norm.weight") * np.float32(h.logit_scale))
     return native
@@ -90,7 +92,7 @@ def expected_shapes(h: Hyperparameters, file: GGUFFile) -> dict[str, tuple[int, 
     if "output.weight" in file.tensors:
         shapes["output.weight"] = (h.vocabulary_size, hidden)
     if h.reads_features:
-        shapes["feature.weight"] = (hidden, hidden)
+        shapes |= dict.fromkeys(feature_tensors(h.feature_layers), (hidden, hidden))
     layer: dict[str, tuple[int, ...]] = {
         "attn_norm.weight": (hidden,),
         "attn_output.weight": (hidden, queries),

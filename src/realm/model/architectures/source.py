@@ -61,6 +61,18 @@ class MetadataSource:
             raise self.refuse(f"{name} is {value}, outside of 0..{_LARGEST_SIZE}")
         return value
 
+    def layers(self, key: str, most: int) -> tuple[int, ...]:
+        """Different whole numbers >= 0, at most so many, under the architecture's prefix; none
+        without the key."""
+        name = f"{self.architecture}.{key}"
+        values = self.file.get(name, np.ndarray, np.empty(0, np.int32))
+        if values.dtype.kind not in "iu" or len(values) > most:
+            raise self.refuse(f"{name} are not at most {most} whole numbers")
+        layers = tuple(values.tolist())
+        if len(set(layers)) < len(layers) or not all(0 <= each < _LARGEST_SIZE for each in layers):
+            raise self.refuse(f"{name} are not numbers of different layers: {layers}")
+        return layers
+
     def text(self, key: str, default: str) -> str:
         """A string under the architecture's prefix."""
         return self.file.get(f"{self.architecture}.{key}", str, default)
