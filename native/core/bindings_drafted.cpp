@@ -101,9 +101,10 @@ void FeatureDraftArguments::check_target(const Transformer& target, size_t parts
 DraftedArguments::DraftedArguments(const FeatureDraftArguments* draft, const nb::list& sequence_texts,
                                    Array<const int32_t, nb::ndim<2>> sequences, Tokens owner_rows,
                                    Array<const double, nb::ndim<3>> chances, Doubles seconds,
-                                   double most_seconds, double least, double least_share, IntegerRows sampled,
-                                   Integers sources, IntegerRows drafted, IntegerRows grades,
-                                   Array<float, nb::ndim<2>> features, Array<double, nb::ndim<1>> durations)
+                                   double most_seconds, double least, double least_gain, double least_share,
+                                   IntegerRows sampled, Integers sources, IntegerRows drafted,
+                                   IntegerRows grades, Array<float, nb::ndim<2>> features,
+                                   Array<double, nb::ndim<1>> durations)
     : draft_(draft),
       texts_(sequence_texts),
       owner_rows_(owner_rows),
@@ -132,7 +133,8 @@ DraftedArguments::DraftedArguments(const FeatureDraftArguments* draft, const nb:
   require(seconds.size() > 0, "a step without drafted tokens needs a time");
   for (size_t i = 0; i < seconds.size(); i++)
     require(is_number(seconds.data()[i]) && seconds.data()[i] > 0.0, "a step's time must be a number > 0");
-  require(is_number(most_seconds) && is_number(least) && is_number(least_share), "no limits of drafts");
+  require(is_number(most_seconds) && is_number(least) && is_number(least_gain) && is_number(least_share),
+          "no limits of drafts");
   require(owner_rows.size() > 0, "somebody owns the sequences");
   for (size_t i = 0; i < owner_rows.size(); i++)
     require(owner_rows.data()[i] > 0, "an owner has a row at least");
@@ -152,6 +154,7 @@ DraftedArguments::DraftedArguments(const FeatureDraftArguments* draft, const nb:
   if (draft) steps_.draft = draft->draft();
   steps_.width = static_cast<int>(width);
   steps_.least = least;
+  steps_.plan.least_gain = least_gain;
   steps_.plan.seconds = seconds.data();
   steps_.plan.most = static_cast<int>(seconds.size()) - 1;
   steps_.plan.worth = static_cast<double>(count);
@@ -175,6 +178,7 @@ DraftedArguments::DraftedArguments(const FeatureDraftArguments* draft, const nb:
 }
 
 DraftedSteps& DraftedArguments::for_step(const Transformer& target, StepInput& input) {
+  require(!is_used_, "each step needs its own drafts");
   require(input.segments.size() == steps_.sequences.size() && input.tokens && !input.hidden_out &&
               !input.features && !input.features_out && input.layer_begin == 0 &&
               input.layer_end == static_cast<int>(target.layers_.size()),
@@ -201,6 +205,7 @@ DraftedSteps& DraftedArguments::for_step(const Transformer& target, StepInput& i
   const size_t rows = steps_.sequences.size() + static_cast<size_t>(steps_.plan.most);
   steps_.row_features.resize(std::max(rows, static_cast<size_t>(input.rows)) * columns);
   input.features_out = steps_.row_features.data();
+  is_used_ = true;
   return steps_;
 }
 
@@ -230,11 +235,12 @@ void bind_drafted(nb::module_& module) {
           "feature_parts"_a = std::vector<int>{0});
   nb::class_<DraftedArguments>(module, "DraftedSteps")
       .def(nb::init<const FeatureDraftArguments*, const nb::list&, Array<const int32_t, nb::ndim<2>>, Tokens,
-                    Array<const double, nb::ndim<3>>, Doubles, double, double, double, IntegerRows, Integers,
-                    IntegerRows, IntegerRows, Array<float, nb::ndim<2>>, Array<double, nb::ndim<1>>>(),
+                    Array<const double, nb::ndim<3>>, Doubles, double, double, double, double, IntegerRows,
+                    Integers, IntegerRows, IntegerRows, Array<float, nb::ndim<2>>,
+                    Array<double, nb::ndim<1>>>(),
            nb::keep_alive<1, 2>(), "draft"_a.none(), "texts"_a, nb::kw_only(), "sequences"_a, "owner_rows"_a,
-           "chances"_a, "seconds"_a, "most_seconds"_a, "least"_a, "least_share"_a, "sampled"_a, "sources"_a,
-           "drafted"_a, "grades"_a, "features"_a, "durations"_a)
+           "chances"_a, "seconds"_a, "most_seconds"_a, "least"_a, "least_gain"_a, "least_share"_a,
+           "sampled"_a, "sources"_a, "drafted"_a, "grades"_a, "features"_a, "durations"_a)
       .def_prop_ro("drafted_times", &DraftedArguments::drafted_times)
       .def_prop_ro("draft_steps", &DraftedArguments::draft_steps);
 }

@@ -44,20 +44,22 @@ class DraftedArguments {
   DraftedArguments(const FeatureDraftArguments* draft, const nanobind::list& texts,
                    Array<const int32_t, nanobind::ndim<2>> sequences, Tokens owner_rows,
                    Array<const double, nanobind::ndim<3>> chances, Doubles seconds, double most_seconds,
-                   double least, double least_share, IntegerRows sampled, Integers sources,
+                   double least, double least_gain, double least_share, IntegerRows sampled, Integers sources,
                    IntegerRows drafted, IntegerRows grades, Array<float, nanobind::ndim<2>> features,
                    Array<double, nanobind::ndim<1>> durations);
 
   // The steps, ready for what was read of a target's step. Raises NativeError.
   DraftedSteps& for_step(const Transformer& target, StepInput& input);
-  // How many rows each sequence may have in all steps that follow.
-  int further_rows() const { return steps_.times * (1 + steps_.width); }
+  // How many rows a sequence may have in all steps that follow.
+  int further_rows(size_t sequence) const {
+    return sequence < steps_.sequences.size() ? steps_.times * (1 + steps_.sequences[sequence].most) : 0;
+  }
   int drafted_times() const { return steps_.drafted_times; }
   int draft_steps() const { return steps_.draft_steps; }
 
  private:
   const FeatureDraftArguments* draft_;
-  nanobind::list texts_;  // so that they stay
+  nanobind::tuple texts_;  // so that they stay
   Tokens owner_rows_;
   Array<const double, nanobind::ndim<3>> chances_;
   Doubles seconds_;
@@ -66,6 +68,7 @@ class DraftedArguments {
   Array<float, nanobind::ndim<2>> features_;
   Array<double, nanobind::ndim<1>> durations_;
   DraftedSteps steps_;
+  bool is_used_ = false;
 };
 
 }  // namespace realm

@@ -25,14 +25,16 @@ using Int32Rows = Array<const int32_t, nb::ndim<2>>;
 
 constexpr size_t kMostFeatureLayers = 8;
 
-// following: how many rows come after those of each segment.
+// following(i): how many rows come after those of segment i.
+template <class Following>
 void check_segments(const Transformer& model, const StepInput& input, const CachePool& pool, int table_rows,
-                    int following) {
+                    const Following& following) {
   int64_t rows = 0;
-  for (const Segment& s : input.segments) {
+  for (size_t i = 0; i < input.segments.size(); i++) {
+    const Segment& s = input.segments[i];
     require(s.table_row >= 0 && s.table_row < table_rows, "a segment has no row in the page table");
     require(s.position >= 0 && s.count > 0, "a segment needs a position >= 0 and at least one row");
-    const int64_t end = static_cast<int64_t>(s.position) + s.count + following;
+    const int64_t end = static_cast<int64_t>(s.position) + s.count + following(i);
     const int64_t pages = (end + kPageTokens - 1) / kPageTokens;
     require(pages <= input.table_columns, "a segment is longer than the page table is wide");
     const int32_t* table = input.page_table + static_cast<ptrdiff_t>(s.table_row) * input.table_columns;
@@ -156,7 +158,7 @@ nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> step(
   }
   if (layer_begin < layer_end)
     check_segments(model, input, pool, static_cast<int>(page_table.shape(0)),
-                   drafted ? drafted->further_rows() : following.times);
+                   [&](size_t i) { return drafted ? drafted->further_rows(i) : following.times; });
   else
     input.segments.clear();
   for (size_t i = 0; i < logit_rows.shape(0); i++) {

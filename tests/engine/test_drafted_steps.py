@@ -176,10 +176,17 @@ def test_who_has_no_draft_model_is_not_drafted_for(
     second = engine.open(target, "b", **other)  # type: ignore[arg-type]
     engine.append(second, PROMPT[3:])
     decoding.tokens[second], decoding.policies[second] = [], GREEDY
-    decoding.run(COUNT)
+    plain = Decoding(engine_with(NO_DRAFTS, 0.0), target)
+    for prompt in (PROMPT, PROMPT[3:]):
+        plain.begin(prompt=prompt)
+    assert decoding.run(COUNT) == plain.run(COUNT)
     drafter = decoding.sequence(number).drafter
     assert isinstance(drafter, FeatureDrafts) and drafter.is_alive
     assert second not in {*drafter._left_over, *drafter._stand_ins}
+    # And it keeps nobody from steps with drafts that follow at once.
+    assert engine.speculation_metrics("a").accepted > 0
+    assert engine.speculation_metrics("b").drafted == 0
+    assert decoding.calls < engine.step_count <= COUNT
     engine.close(number)
     assert not drafter._left_over and not drafter._stand_ins
 
@@ -388,6 +395,7 @@ def drafted(draft: FeatureDraft | None, *texts: SequenceTexts, **changes: object
         "seconds": np.ones(1 + MOST),
         "most_seconds": 1e9,
         "least": 0.0,
+        "least_gain": 1.0,
         "least_share": 0.9,
         "sampled": np.zeros((FURTHER, count, 1 + MOST), np.int32),
         "sources": np.zeros((1 + FURTHER, count), np.int32),
@@ -473,6 +481,23 @@ def test_the_likelier_draft_is_taken(native: tuple[StoredModel, DraftModel, Cach
         assert sources[0, 0] == source
         assert sampled[0, 0].tolist() == coming
         assert source == 2 or grades[0, 0].tolist() == [2, 3, 4]
+
+
+def test_drafts_bring_what_is_demanded(native: tuple[StoredModel, DraftModel, CachePool]) -> None:
+    target, draft, pool = native
+    for least_gain, verified in ((1.0 + 0.99 * MOST, MOST), (1.01 + MOST, 0)):
+        sampled = np.zeros((FURTHER, 1, 1 + MOST), np.int32)
+        steps = drafted(asked(draft, pool), least_gain=least_gain, sampled=sampled)
+        step(target, steps)
+        assert ((sampled[:, 0] >= 0).sum(1) == 1 + verified).all()
+
+
+def test_drafts_are_for_one_step(native: tuple[StoredModel, DraftModel, CachePool]) -> None:
+    target, _, _ = native
+    steps = drafted(None)
+    step(target, steps)
+    with pytest.raises(NativeError, match="each step needs its own"):
+        step(target, steps)
 
 
 def test_no_more_rows_than_allowed(native: tuple[StoredModel, DraftModel, CachePool]) -> None:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from realm.engine.draws import NO_TOKEN
 from realm.engine.sequence import Sequence
-from realm.engine.speculation import LEAST_SHARE, SOURCES, Draft, SequenceSpeculation
-from realm.kernels import DraftedSteps, FeatureDraft
+from realm.engine.speculation import GRADE_COUNT, LEAST_SHARE, SOURCES, Draft
+from realm.kernels import DraftedSteps, FeatureDraft, SequenceTexts, TokenIndex
 
 _MOST_WANTED = 1 << 30  # more than any text has
 
@@ -26,13 +26,15 @@ _MOST_WANTED = 1 << 30  # more than any text has
 class DraftedLimits(NamedTuple):
     """further: steps after the planned one. width: most tokens of one draft.
 
-    least: the chance of a first token below which nothing is copied. seconds: of a step with so
+    least: the chance of a first token below which nothing is copied. least_gain: what drafting
+    must bring over not drafting, in tokens a second. seconds: of a step with so
     many drafted tokens, up to as many as it may have. most_seconds: of all further steps.
     """
 
     further: int
     width: int
     least: float
+    least_gain: float
     seconds: list[float]
     most_seconds: float
 
@@ -105,12 +107,13 @@ class DraftedCall:
 
 
 def open_drafted_call(
-    sequences: Items[tuple[Sequence, SequenceSpeculation]],
+    sequences: Items[Sequence],
     draft: FeatureDraft | None,
     feature_shape: tuple[int, int],
     limits: DraftedLimits,
 ) -> DraftedCall:
-    """For a step with these sequences. draft: of a model for them. feature_shape: parts, hidden."""
+    """For a step with these sequences, also those without drafts. draft: of a model for them.
+    feature_shape: parts, hidden."""
     count, width = len(sequences), limits.width
     sampled = np.empty((limits.further, count, 1 + width), np.int32)
     sources = np.empty((1 + limits.further, count), np.int32)
@@ -118,21 +121,22 @@ def open_drafted_call(
     grades = np.empty(drafted.shape, np.int32)
     features = np.empty((count, *feature_shape), np.float32)
     durations = np.empty(2 + limits.further, np.float64)
-    owners = Counter(each.owner for each, _ in sequences)
+    owners = Counter(each.owner for each in sequences)
     numbers = {owner: number for number, owner in enumerate(owners)}
     rows = [
-        (min(each.more, _MOST_WANTED), min(speculation.draft_k, width), numbers[each.owner])
-        for each, speculation in sequences
+        (min(each.more, _MOST_WANTED), min(each.draft_k, width), numbers[each.owner])
+        for each in sequences
     ]
     native = DraftedSteps(
         draft,
-        [speculation.texts(each.tokens) for each, speculation in sequences],
+        [_texts(each) for each in sequences],
         sequences=np.array(rows, np.int32),
         owner_rows=np.array(list(owners.values()), np.int32),
-        chances=np.array([speculation.chances for _, speculation in sequences], np.float64),
+        chances=np.array([_chances(each) for each in sequences], np.float64),
         seconds=np.array(limits.seconds, np.float64),
         most_seconds=limits.most_seconds,
         least=limits.least,
+        least_gain=limits.least_gain,
         least_share=LEAST_SHARE,
         sampled=sampled,
         sources=sources,
@@ -142,3 +146,15 @@ def open_drafted_call(
         durations=durations,
     )
     return DraftedCall(native, sampled, sources, drafted, grades, features, durations)
+
+
+def _texts(sequence: Sequence) -> SequenceTexts:
+    if sequence.speculation is None:
+        return SequenceTexts(1, False, TokenIndex())  # nothing is copied from them
+    return sequence.speculation.texts(sequence.tokens)
+
+
+def _chances(sequence: Sequence) -> Items[Items[float]]:
+    if sequence.speculation is None:
+        return [[0.0] * GRADE_COUNT for _ in SOURCES]
+    return sequence.speculation.chances

@@ -233,9 +233,8 @@ class Engine:
     def fork(self, sequence: int) -> int:
         """A new sequence with the same tokens; cache pages are shared until one is written."""
         state, found = self._find(sequence)
-        draft_k = 0 if found.speculation is None else found.speculation.draft_k
         number = self.open(
-            state.model, found.owner, found.priority, found.adapters, draft_k=draft_k
+            state.model, found.owner, found.priority, found.adapters, draft_k=found.draft_k
         )
         copy = state.sequences[number]
         copy.drafter = found.drafter

@@ -56,29 +56,28 @@ def plan_drafted_steps(  # noqa: PLR0917
     if not plan.decodes or not (are_worth or guesses.token_count or guesses.asked):
         return None
     sequences = [state.sequences[row.sequence] for row in plan.rows]
-    speculations = [each.speculation for each in sequences if each.speculation is not None]
-    if len(speculations) < len(sequences):
+    if not any(each.draft_k for each in sequences):
         return None
     if not all(each.more and each.draws_alone for each in sequences):
         return None
     rows, limits = len(sequences), config.speculation
     most = min(limits.max_draft_tokens, config.step_tokens - rows)
-    width = max(min(most, max(each.draft_k for each in speculations)), 1)
+    width = max(min(most, max(each.draft_k for each in sequences)), 1)
     most_seconds = config.joined_seconds - state.row_cost.seconds(rows + guesses.token_count)
     longest = max(len(each.tokens) for each in sequences) + guesses.token_count
     further = min(further, (state.cache.context_length - longest) // (1 + width))
-    pages = guesses.token_count + max(further, 0) * (1 + width)
     if (
         further < 1
         or most_seconds < state.row_cost.seconds(rows)
-        or not reserve_pages(state, plan, pages)
+        or not all(_reserve(state, each, guesses, further, width) for each in sequences)
     ):
         further = 0
     if not further and not guesses.asked:
         return None
-    most = min(most, sum(min(each.draft_k, width) for each in speculations))
+    most = min(most, sum(min(each.draft_k, width) for each in sequences))
     seconds = state.row_cost.table(rows, most)
-    return DraftedLimits(further, width, guesses.least, seconds, max(most_seconds, 0.0))
+    demand = state.payback.demand
+    return DraftedLimits(further, width, guesses.least, demand, seconds, max(most_seconds, 0.0))
 
 
 def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> bool:
@@ -87,6 +86,16 @@ def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> bool:
         return True
     sequences = [state.sequences[row.sequence] for row in plan.rows]
     return all(state.cache.reserve(each, len(each.tokens) + further) for each in sequences)
+
+
+def _reserve(
+    state: ModelState, sequence: Sequence, guesses: Guesses, further: int, width: int
+) -> bool:
+    """Whether it has the pages for its rows of the planned step and of those that follow."""
+    guess = guesses.by_sequence.get(sequence.number)
+    drafted = 0 if guess is None else len(guess.token_ids)
+    rows = drafted + further * (1 + min(sequence.draft_k, width))
+    return state.cache.reserve(sequence, len(sequence.tokens) + rows)
 
 
 def _further_tokens(sequence: Sequence, context_length: int) -> int:

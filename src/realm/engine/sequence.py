@@ -119,6 +119,11 @@ class Sequence:
         return want.logprobs is None and self.allowed is None and self.masks_after is None
 
     @property
+    def draft_k(self) -> int:
+        """Most drafted tokens of a step."""
+        return 0 if self.speculation is None else self.speculation.draft_k
+
+    @property
     def newest_feature(self) -> NDArray[np.float32] | None:
         """Of its last token, the parts that it wants; None when that is not the one that was drawn
         last."""

@@ -116,7 +116,7 @@ def run_drafted_steps(  # noqa: PLR0917
             drafter.fail(error)
             return run_step(state, plan, guesses, 0, machine, ledger)
     drafted = open_drafted_call(
-        [(each, each.speculation) for each in sequences if each.speculation is not None],
+        sequences,
         draft,
         (1 + len(state.drafters.feature_layers), state.model.hyperparameters.hidden_size),
         limits,

@@ -338,6 +338,7 @@ class DraftedSteps:
         ],
         most_seconds: float,
         least: float,
+        least_gain: float,
         least_share: float,
         sampled: Annotated[
             NDArray[numpy.int32], dict(shape=(None, None, None), order="C", device="cpu")

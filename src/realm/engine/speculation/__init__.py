@@ -7,6 +7,7 @@ itself, and a drafted token only joins when it is the one that was sampled.
 from realm.engine.speculation.book import SpeculationBook
 from realm.engine.speculation.calibration import Calibration
 from realm.engine.speculation.draft import (
+    GRADE_COUNT,
     SOURCES,
     Draft,
     Source,
@@ -29,6 +30,7 @@ from realm.engine.speculation.sequence import SequenceSpeculation
 from realm.engine.speculation.tenant import TenantSpeculation
 
 __all__ = [
+    "GRADE_COUNT",
     "LEAST_GAIN",
     "LEAST_SHARE",
     "MEASURED_ROWS",
