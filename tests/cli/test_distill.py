@@ -11,6 +11,7 @@ from tests.tiny_model import VOCABULARY, TinyModel
 
 from realm.errors import DraftMismatchError
 from realm.gguf import open_gguf
+from realm.kernels.dequantize import dequantize
 from realm.model import ModelStorage, match_draft
 
 _SMALL = (
@@ -121,3 +122,40 @@ def test_missing_package_is_named(realm, target, tmp_path, monkeypatch, name):
 def _tensors(path):
     with open_gguf(path) as file:
         return {name: np.array(file.tensor_data(name)) for name in file.tensors}
+
+
+def test_an_earlier_draft_goes_on(realm, target, tmp_path):
+    """With its tokens and weights, on two corpora, and reading features of layers as well."""
+    corpora = [tmp_path / "one.npz", tmp_path / "two.npz"]
+    for seed, corpus in enumerate(corpora):
+        words = ("--corpus", corpus, "--seed", seed, "--feature-layers", "2,0")
+        draft = tmp_path / f"{seed}.gguf"
+        assert realm("distill", "--model", target, *_SMALL, *words, "--output", draft).code == 0
+    longer, other = tmp_path / "longer.gguf", tmp_path / "other.gguf"
+    both = ("--corpus", *corpora, "--from-draft", tmp_path / "0.gguf", "--learning-rate", 1e-9)
+    words = (*both, "--feature-layers", "2,0,1")
+    outcome = realm("distill", "--model", target, *_SMALL, *words, "--output", longer)
+    assert outcome.code == 1 and "no features of layers [1]" in outcome.stderr
+    words = (*both, "--feature-layers", "2,0")
+    assert realm("distill", "--model", target, *_SMALL, *words, "--output", longer).code == 0
+    storage = ModelStorage(1)
+    first, second = (
+        match_draft(storage.load(target), storage.load(each))
+        for each in (tmp_path / "0.gguf", longer)
+    )
+    assert second.stored.hyperparameters.feature_layers == (2, 0)
+    assert np.array_equal(first.to_target, second.to_target)
+    before, after = (_numbers(each) for each in (tmp_path / "0.gguf", longer))
+    assert before.keys() == after.keys() >= {"feature.0.weight", "feature.1.weight"}
+    for name, values in before.items():  # hardly taught, and written again as Q4_1
+        assert np.abs(after[name] - values).max() <= 0.05 * np.abs(values).max() > 0.0
+    outcome = realm("distill", "--model", target, *_SMALL, *both, "--output", other)
+    assert outcome.code == 1 and "reads features of layers (2, 0)" in outcome.stderr
+
+
+def _numbers(path):
+    with open_gguf(path) as file:
+        return {
+            name: dequantize(file.tensor_data(name), info.block_type, info.shape)
+            for name, info in file.tensors.items()
+        }

@@ -93,7 +93,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--batch-tokens", type=whole_number(1), default=1024, metavar="N", help="a step (1024)"
     )
     training.add_argument("--learning-rate", type=float, default=2e-3, help="(0.002)")
-    training.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    training.add_argument(
+        "--precision",
+        choices=("auto", "bfloat16", "float32"),
+        default="auto",
+        help="of products; auto: bfloat16 where the processor multiplies it",
+    )
     parser.add_argument("--seed", type=whole_number(0), default=1, help="(1)")
     add_engine_arguments(parser)
     add_json_argument(parser)
