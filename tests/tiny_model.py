@@ -37,6 +37,7 @@ class TinyModel:
     feed_forward: int = FEED_FORWARD
     looks_back: bool = True
     feature_layers: tuple[int, ...] = ()  # of a realm-draft
+    layers: int = LAYERS
 
     def write(self, path: Path) -> Path:
         """Write the file; the same weights for the same fields."""
@@ -51,7 +52,7 @@ class TinyModel:
         return path
 
     def _write_metadata(self, writer: gguf.GGUFWriter) -> None:
-        writer.add_block_count(LAYERS)
+        writer.add_block_count(self.layers)
         writer.add_context_length(1024)
         writer.add_embedding_length(self.hidden)
         writer.add_feed_forward_length(self.feed_forward)
@@ -77,7 +78,7 @@ class TinyModel:
             shapes["feature.weight"] = (hidden, hidden)
             for index in range(len(self.feature_layers)):
                 shapes[f"feature.{index}.weight"] = (hidden, hidden)
-        for index in range(LAYERS):
+        for index in range(self.layers):
             layer = f"blk.{index}."
             shapes |= {
                 layer + "attn_norm.weight": (hidden,),

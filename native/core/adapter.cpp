@@ -103,17 +103,31 @@ bool Adapter::quantize_a(const std::vector<AdapterFactor>& factors, int ranks, f
   const int inputs = factors[0].inputs, blocks = inputs / kBlockColumns;
   if (!make(kGgmlQ8, ranks, inputs, row_bytes(kGgmlQ8, inputs) * static_cast<size_t>(ranks), matrix, false))
     return false;
+  const size_t part_floats = static_cast<size_t>(blocks * kGroupRows);
   std::vector<float> largest;
   int index = 0;
   for (const AdapterFactor& factor : factors) {
-    largest.resize(static_cast<size_t>(factor.rank) * static_cast<size_t>(blocks));
-    if (!kernels_.block_largest(factor.a, static_cast<int64_t>(largest.size()), largest.data())) return false;
+    // In parts: the rows of a factor that stand in the same group.
+    const auto for_parts = [&](const auto& work) {
+      float* of_part = largest.data();
+      for (int r = 0, rows; r < factor.rank; r += rows, of_part += part_floats) {
+        rows = std::min(kGroupRows - (index + r) % kGroupRows, factor.rank - r);
+        if (!work(factor.a.from(static_cast<ptrdiff_t>(r) * inputs), rows, index + r, of_part)) return false;
+      }
+      return true;
+    };
+    largest.assign(part_floats * static_cast<size_t>(factor.rank / kGroupRows + 2), 0.0f);
+    if (!for_parts([&](const Numbers& numbers, int rows, int, float* of_part) {
+          return kernels_.block_largest(numbers, inputs, rows, of_part);
+        }))
+      return false;
     *balances = balance_of(*std::max_element(largest.begin(), largest.end()));
-    for (int r = 0; r < factor.rank; r++, index++)
-      kernels_.pack_q8_row(factor.a.from(static_cast<ptrdiff_t>(r) * inputs), inputs,
-                           largest.data() + static_cast<ptrdiff_t>(r) * blocks, 1.0f / *balances,
-                           matrix->data + matrix->group_bytes * static_cast<size_t>(index / kGroupRows),
-                           index % kGroupRows);
+    for_parts([&](const Numbers& numbers, int rows, int first, const float* of_part) {
+      uint8_t* group = matrix->data + matrix->group_bytes * static_cast<size_t>(first / kGroupRows);
+      kernels_.pack_q8_rows(numbers, inputs, rows, of_part, 1.0f / *balances, group, first % kGroupRows);
+      return true;
+    });
+    index += factor.rank;
     balances++;
   }
   return true;

@@ -23,8 +23,6 @@ namespace {
 using Int32s = Array<const int32_t, nb::ndim<1>>;
 using Int32Rows = Array<const int32_t, nb::ndim<2>>;
 
-constexpr size_t kMostFeatureLayers = 8;
-
 // following(i): how many rows come after those of segment i.
 template <class Following>
 void check_segments(const Transformer& model, const StepInput& input, const CachePool& pool, int table_rows,
@@ -98,9 +96,11 @@ void read_features(const Transformer& model, const std::optional<Rows>& features
     input.features = features->data();
     input.feature_parts = static_cast<int>(columns / hidden);
   }
-  for (int layer : input.feature_layers)
-    require(layer >= input.layer_begin && layer < input.layer_end, "a layer of features is out of range");
-  require(input.feature_layers.size() <= kMostFeatureLayers, "features of too many layers");
+  for (size_t i = 0; i < input.feature_layers.size(); i++) {
+    const int layer = input.feature_layers[i],
+              before = i == 0 ? input.layer_begin - 1 : input.feature_layers[i - 1];
+    require(layer > before && layer < input.layer_end, "layers of features are out of range, or of order");
+  }
   if (!out) return;
   require(out->shape(0) == input.logit_rows.size() * static_cast<size_t>(1 + times) &&
               out->shape(1) == hidden * (1 + input.feature_layers.size()),

@@ -135,12 +135,13 @@ struct KernelTable {
   float (*exp_sum)(const float* values, int count, float shift, float scale, float* out);
   // As floats; whether each is finite.
   bool (*read_numbers)(const Numbers& numbers, int64_t count, float* out);
-  // The largest magnitude of every 32 numbers; whether each number is finite.
-  bool (*block_largest)(const Numbers& numbers, int64_t blocks, float* largest);
-  // Numbers * factor as a row of kQ8. largest: of its blocks, before the factor. block: the first of its
-  // group.
-  void (*pack_q8_row)(const Numbers& numbers, int columns, const float* largest, float factor, uint8_t* block,
-                      int lane);
+  // The largest magnitude of every 32 numbers of up to 16 rows: largest[block][16]; whether each number is
+  // finite.
+  bool (*block_largest)(const Numbers& numbers, int columns, int rows, float* largest);
+  // Numbers * factor as rows of kQ8 from the lane-th of a group on. largest: of their blocks, before the
+  // factor. block: the first of the group.
+  void (*pack_q8_rows)(const Numbers& numbers, int columns, int rows, const float* largest, float factor,
+                       uint8_t* block, int lane);
   // Numbers [rows][rank] * scale as a group of a RankMatrix; false for what it cannot hold.
   bool (*pack_rank_rows)(const Numbers& numbers, int rows, int rank, float scale, uint8_t* group);
   // BLAKE3's values of `count` texts of `blocks` times 64 bytes, one after another: out[text][8]. Of chunks,

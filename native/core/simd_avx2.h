@@ -94,6 +94,48 @@ inline void store_int8(int8_t* p, VF x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
+inline void store_quads(const VF* rows, uint8_t* to) {
+  __m256i even[4], odd[4];  // four rows: the first and the second, the third and the fourth numbers of each
+  for (int i = 0; i < 4; i++) {
+    const auto packed = [&](int row) {
+      return _mm256_packs_epi32(_mm256_cvtps_epi32(rows[row].a), _mm256_cvtps_epi32(rows[row].b));
+    };
+    const auto pair = [&](int row) {  // in each half of the first row, then of the second: two times four
+      const __m256i bytes = _mm256_packs_epi16(packed(row), packed(row + 1));
+      return _mm256_castsi256_ps(_mm256_xor_si256(bytes, _mm256_set1_epi8(-128)));
+    };
+    const __m256 one = pair(4 * i), other = pair(4 * i + 2);
+    even[i] = _mm256_castps_si256(_mm256_shuffle_ps(one, other, 0x88));
+    odd[i] = _mm256_castps_si256(_mm256_shuffle_ps(one, other, 0xdd));
+  }
+  const auto store = [&](int place, const __m256i* four, auto half) {
+    constexpr int kHalves = decltype(half)::value;
+    for (int i = 0; i < 2; i++)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 64 * place + 32 * i),
+                          _mm256_permute2x128_si256(four[2 * i], four[2 * i + 1], kHalves));
+  };
+  store(0, even, std::integral_constant<int, 0x20>());
+  store(1, even, std::integral_constant<int, 0x31>());
+  store(2, odd, std::integral_constant<int, 0x20>());
+  store(3, odd, std::integral_constant<int, 0x31>());
+}
+inline __m256 over(__m256 x, __m256 y) {
+  return _mm256_and_ps(_mm256_div_ps(x, y), _mm256_cmp_ps(y, _mm256_setzero_ps(), _CMP_GT_OQ));
+}
+inline VF vf_over(VF x, VF y) { return {over(x.a, y.a), over(x.b, y.b)}; }
+// Lane i: the largest of rows[i], none of which is below 0.
+inline __m256 largest_of_eight_each(const VF* rows) {
+  const auto best = [&](int row) { return _mm256_max_ps(rows[row].a, rows[row].b); };
+  const auto mixed = [](__m256 x, __m256 y) {
+    return _mm256_max_ps(_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
+  };
+  const __m256 low = mixed(mixed(best(0), best(2)), mixed(best(1), best(3)));
+  const __m256 high = mixed(mixed(best(4), best(6)), mixed(best(5), best(7)));
+  return _mm256_max_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+}
+inline VF vf_largest_each(const VF* rows) {
+  return {largest_of_eight_each(rows), largest_of_eight_each(rows + 8)};
+}
 inline void store_wide(int16_t* p, VF x) {
   const __m256i words =
       _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)), 0xD8);

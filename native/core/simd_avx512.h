@@ -70,6 +70,44 @@ inline void store_int8(int8_t* p,
                        VF a) {  // a already rounded and within -127..127
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }
+// Sixteen rows, rounded, with 128 added, as bytes: every four of a row at `to` and 64 bytes further on, rows
+// following one another. All within -128..127 before.
+inline void store_quads(const VF* rows, uint8_t* to) {
+  __m512i four[4];  // four rows: lane n has the n-th four numbers of each
+  for (int i = 0; i < 4; i++) {
+    const auto pair = [&](int row) {
+      return _mm512_packs_epi32(_mm512_cvtps_epi32(rows[row].v), _mm512_cvtps_epi32(rows[row + 1].v));
+    };
+    four[i] = _mm512_xor_si512(_mm512_packs_epi16(pair(4 * i), pair(4 * i + 2)), _mm512_set1_epi8(-128));
+  }
+  const __m512i low0 = _mm512_shuffle_i32x4(four[0], four[1], 0x44),
+                low1 = _mm512_shuffle_i32x4(four[2], four[3], 0x44);
+  const __m512i high0 = _mm512_shuffle_i32x4(four[0], four[1], 0xee),
+                high1 = _mm512_shuffle_i32x4(four[2], four[3], 0xee);
+  _mm512_storeu_si512(to, _mm512_shuffle_i32x4(low0, low1, 0x88));
+  _mm512_storeu_si512(to + 64, _mm512_shuffle_i32x4(low0, low1, 0xdd));
+  _mm512_storeu_si512(to + 128, _mm512_shuffle_i32x4(high0, high1, 0x88));
+  _mm512_storeu_si512(to + 192, _mm512_shuffle_i32x4(high0, high1, 0xdd));
+}
+// a / b, 0 where b is 0
+inline VF vf_over(VF a, VF b) {
+  return {_mm512_maskz_div_ps(_mm512_cmp_ps_mask(b.v, _mm512_setzero_ps(), _CMP_GT_OQ), a.v, b.v)};
+}
+// Lane i: the largest of rows[i], none of which is below 0.
+inline VF vf_largest_each(const VF* rows) {
+  __m512 x[16];
+  for (int i = 0; i < 16; i++) x[i] = rows[i].v;
+  // Each time half as many: two rows take turns, in the low half of their lanes and in the high one.
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+#pragma GCC unroll 4
+  for (int half = 8; half > 0; half /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < half; i++)
+      x[i] = _mm512_max_ps(_mm512_permutex2var_ps(x[i], low, x[i + half]),
+                           _mm512_permutex2var_ps(x[i], high, x[i + half]));
+  return {x[0]};
+}
 // As int16; of four numbers the second and third change places. a already rounded.
 inline void store_wide(int16_t* p, VF a) {
   const __m256i words = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a.v));

@@ -61,6 +61,13 @@ inline VF vf_high_nibbles(const uint8_t* p) { REALM_LANES(VF, static_cast<float>
 inline void store_int8(int8_t* p, VF a) {
   for (int i = 0; i < 16; i++) p[i] = static_cast<int8_t>(a.v[i]);
 }
+inline void store_quads(const VF* rows, uint8_t* to) {
+  for (int row = 0; row < 16; row++)
+    for (int i = 0; i < 16; i++)
+      to[64 * (i / 4) + 4 * row + i % 4] = static_cast<uint8_t>(std::nearbyint(rows[row].v[i]) + 128.0f);
+}
+inline VF vf_over(VF a, VF b) { REALM_LANES(VF, b.v[i] > 0.0f ? a.v[i] / b.v[i] : 0.0f) }
+inline VF vf_largest_each(const VF* rows) { REALM_LANES(VF, *std::max_element(rows[i].v, rows[i].v + 16)) }
 inline void store_wide(int16_t* p, VF a) {
   for (int i = 0; i < 16; i++) p[wide_place(i)] = static_cast<int16_t>(a.v[i]);
 }

@@ -339,7 +339,7 @@ def test_what_changes_while_tokens_are_ahead(
 def test_features_are_those_of_the_newest_tokens(pair: tuple[StoredModel, DraftModel]) -> None:
     target, draft = pair
     engine = engine_with()
-    number = engine.open(target, "a", draft=draft)
+    number = engine.open(target, "a", draft=draft, feature_layers=())
     engine.append(number, PROMPT)
     looked_at = 0
     for _ in range(COUNT):

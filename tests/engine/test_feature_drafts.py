@@ -114,13 +114,13 @@ def test_a_draft_that_is_wrong_changes_nothing(load_tiny: Loader) -> None:
 
 def test_more_sequences_than_pages(pair: tuple[StoredModel, DraftModel]) -> None:
     target, draft = pair
-    drafts = FeatureDrafts(draft, target, Team(1), lambda: 0.0, (0,))
+    drafts = FeatureDrafts(draft, target, Team(1), lambda: 0.0)
     wishes, expected = [], {}
     for number in range(40):
         tokens = [number + 1, number + 2]
         row = target.features(tokens[:-1])[-1]
-        sequence = Sequence(number, "a", 0, tokens=list(tokens), want=GREEDY, feature_parts=(0,))
-        sequence.feature = Feature(1, row[None])
+        sequence = Sequence(number, "a", 0, tokens=list(tokens), want=GREEDY)
+        sequence.feature = Feature(1, (), row[None])
         wishes.append(DraftWish(sequence, 3, lambda _: 1.0))
         for _ in range(3):
             tokens.append(int(target.logits(tokens)[-1].argmax()))

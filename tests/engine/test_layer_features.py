@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tests.engine.changes import fork, rewind
 from tests.engine.conftest import Loader
 from tests.engine.decoding import GREEDY, PROMPT, Decoding
 from tests.engine.test_drafted_steps import (
@@ -24,11 +28,13 @@ from tests.engine.test_drafted_steps import (
 )
 from tests.tiny_model import HIDDEN, LAYERS, TinyModel
 
+from realm.engine import Engine, model_step
 from realm.engine.drafter import Drafter, DraftWish
 from realm.engine.feature_drafts import FeatureDrafts
 from realm.engine.sequence import Feature, Sequence
 from realm.engine.speculation import Calibration, DraftGate
-from realm.errors import ArchitectureError, DraftMismatchError, NativeError
+from realm.engine.step_run import StepsRun
+from realm.errors import ArchitectureError, DraftMismatchError, NativeError, RequestError
 from realm.gguf import open_gguf
 from realm.kernels import CachePool, Team, rms_norm
 from realm.model import DraftModel, ModelStorage, StoredModel, match_draft
@@ -88,20 +94,32 @@ def test_features_of_layers_are_what_they_multiplied(
 
 
 def test_every_sequence_has_the_parts_that_it_wants(
-    target: StoredModel, draft: DraftModel, load_tiny: Loader, isa: str
+    target: StoredModel,
+    draft: DraftModel,
+    load_tiny: Loader,
+    isa: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two drafts that read other layers, and one who only looks; with steps joined and alone."""
+    """Two drafts that read other layers, and who looks at others; steps joined and alone."""
+    joined = []
+    run = model_step.run_drafted_steps
+
+    def watched(*arguments: Any) -> StepsRun:
+        joined.append(run(*arguments))
+        return joined[-1]
+
+    monkeypatch.setattr(model_step, "run_drafted_steps", watched)
     other = load_tiny(isa, architecture="realm-draft", feature_layers=(1, 2), block_type="F16")
     engine = engine_with(MODEL_ALONE)
     wanted = {
-        engine.open(target, "a", draft=draft): READ,
-        engine.open(target, "a", draft=match_draft(target, other)): (1, 2),
-        engine.open(target, "a", feature_layers=(1,)): (1,),
+        engine.open(target, "a", draft=draft, feature_layers=(1,)): (1,),
+        engine.open(target, "a", draft=match_draft(target, other), feature_layers=()): (),
+        engine.open(target, "a", feature_layers=(2, 1)): (2, 1),
     }
     for number in wanted:
         engine.append(number, PROMPT)
-    looked_at = 0
-    for _ in range(30):
+    looked_at = Counter[int]()
+    for _ in range(40):
         for number in wanted:
             engine.sample(number, GREEDY, more=20)
         waiting = set(wanted)
@@ -114,14 +132,81 @@ def test_every_sequence_has_the_parts_that_it_wants(
                 expected = target.draft_features(tokens, layers)[-1]
                 assert feature.shape == expected.shape
                 assert np.abs(feature - expected).max() < 1e-4 * np.abs(expected).max()
-                looked_at += 1
-    assert looked_at > 20
+                looked_at[number] += 1
+    assert min(looked_at[number] for number in wanted) > 5
+    assert 3 < len(joined) < engine.step_count // 2
+    assert max(each.step_count for each in joined) > 1
+    drafters = [engine._find(number)[1].drafter for number in list(wanted)[:2]]
+    assert all(each is not None and each.is_alive for each in drafters)
 
 
-def test_a_feature_from_before_a_layer_was_read_is_none() -> None:
-    sequence = Sequence(1, "a", 0, tokens=[1, 2], feature_parts=(0, 1))
-    sequence.feature = Feature(1, np.zeros((1, HIDDEN), np.float32))
-    assert sequence.newest_feature is None
+def test_many_drafts_of_one_target(tmp_path: Path) -> None:
+    """All of them together read more layers than one may; and nothing is left of them."""
+    storage = ModelStorage(1)
+    target = storage.load(TinyModel(layers=12).write(tmp_path / "target.gguf"))
+    engine = engine_with(MODEL_ALONE)
+    plain = engine.open(target, "plain")
+    numbers = [plain]
+    for first in (0, 4, 8):
+        layers = tuple(range(first, first + 4))
+        path = TinyModel("realm-draft", feature_layers=layers).write(tmp_path / f"{first}.gguf")
+        draft = match_draft(target, storage.load(path))
+        numbers.append(engine.open(target, f"owner {first}", draft=draft))
+    for number in numbers:
+        engine.append(number, PROMPT)
+    for count in (30, 5):
+        for _ in range(count):
+            for number in numbers:
+                engine.sample(number, GREEDY, more=20)
+            waiting = set(numbers)
+            while waiting:
+                for output in engine.step():
+                    assert output.error is None
+                    waiting.discard(output.sequence)
+        found = [engine._find(number)[1] for number in numbers]
+        assert all(each.drafter is None or each.drafter.is_alive for each in found)
+        assert found[0].feature is None
+        for number in numbers[1:]:
+            engine.close(number)
+        numbers = [plain]
+
+
+def test_layers_that_there_are_not_are_told(target: StoredModel) -> None:
+    engine = engine_with(NO_DRAFTS)
+    for layers in ((LAYERS,), (-1,)):
+        with pytest.raises(RequestError, match="has 3 layers"):
+            engine.open(target, "a", feature_layers=layers)
+
+
+@pytest.mark.parametrize("change", [rewind, fork])
+def test_features_after_a_change(
+    target: StoredModel, draft: DraftModel, change: Callable[[Engine, int], int]
+) -> None:
+    engine = engine_with(MODEL_ALONE)
+    number = engine.open(target, "a", draft=draft, feature_layers=(1,))
+    engine.append(number, PROMPT)
+    for _ in range(20):
+        engine.sample(number, GREEDY, more=20)
+        engine.step()
+    number = change(engine, number)
+    looked_at = 0
+    for _ in range(20):
+        feature = engine.feature(number)
+        if feature is not None:
+            tokens = engine._find(number)[1].tokens[:-1]
+            expected = target.draft_features(tokens, (1,))[-1]
+            assert np.abs(feature - expected).max() < 1e-4 * np.abs(expected).max()
+            looked_at += 1
+        engine.sample(number, GREEDY)
+        engine.step()
+    assert looked_at > 3
+
+
+def test_a_feature_without_a_layer_is_none() -> None:
+    sequence = Sequence(1, "a", 0, tokens=[1, 2])
+    sequence.feature = Feature(1, (0, 2), np.zeros((3, HIDDEN), np.float32))
+    assert sequence.newest_feature((0, 1)) is None and sequence.newest_feature(None) is None
+    assert sequence.newest_feature((2,)) is not None
 
 
 def likeliest(draft: DraftModel, token: int, feature: np.ndarray) -> int:
@@ -142,18 +227,17 @@ def likeliest(draft: DraftModel, token: int, feature: np.ndarray) -> int:
 
 
 def test_drafts_are_of_these_features(target: StoredModel, draft: DraftModel) -> None:
-    parts = (0, 2, 1)
-    drafts = FeatureDrafts(draft, target, Team(1), lambda: 0.0, parts)
-    assert drafts.feature_parts == parts
-    features = target.draft_features(PROMPT, (0, 2))
+    drafts = FeatureDrafts(draft, target, Team(1), lambda: 0.0)
+    known = (0, 1, 2)
+    features = target.draft_features(PROMPT, known)
+    read = [0, 3, 1]
     wishes, expected = [], {}
     for number, token in enumerate(PROMPT[1:6]):
-        sequence = Sequence(
-            number, "a", 0, tokens=[*PROMPT[: 1 + number], token], want=GREEDY, feature_parts=parts
-        )
-        sequence.feature = Feature(1 + number, features[number])
+        tokens = [*PROMPT[: 1 + number], token]
+        sequence = Sequence(number, "a", 0, tokens=tokens, want=GREEDY, feature_layers=(1,))
+        sequence.feature = Feature(1 + number, known, features[number])
         wishes.append(DraftWish(sequence, 1, lambda _: 1.0))
-        expected[number] = (likeliest(draft, token, features[number, list(parts)]),)
+        expected[number] = (likeliest(draft, token, features[number, read]),)
     found = drafts.propose(wishes, 0.0)
     assert {number: each.token_ids for number, each in found.items()} == expected
     # Without those of layers the draft says something else.
@@ -220,7 +304,7 @@ def test_what_the_native_core_refuses(target: StoredModel, draft: DraftModel) ->
         step(target, drafted(asked(draft, pool, feature_parts=[0, 1, 2])), feature_layers=[])
     with pytest.raises(NativeError, match="other parts"):
         asked(draft, pool, feature_parts=[0])
-    for layers in ([LAYERS], [-1]):
+    for layers in ([LAYERS], [-1], [1, 0], [1, 1]):
         with pytest.raises(NativeError, match="out of range"):
             step(target, drafted(None), feature_layers=layers)
     with pytest.raises(NativeError, match="another size"):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm.errors import ConfigError
+from realm.model import feature_parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,9 +89,8 @@ class Corpus:
             raise ConfigError(f"the corpus has no features of layers {missing}, it has {known}")
         if list(layers) == known:
             return self
-        parts = [0, *(1 + known.index(each) for each in layers)]
-        chosen = np.array(layers, np.int32)
-        return replace(self, features=self.features[:, parts], feature_layers=chosen)
+        chosen = self.features[:, feature_parts(layers, known)]
+        return replace(self, features=chosen, feature_layers=np.array(layers, np.int32))
 
     def save(self, path: Path) -> None:
         """As one .npz file."""

@@ -61,9 +61,11 @@ class Drafter(ABC):
         return self.draft.stored.bytes_per_token / self._target.bytes_per_token
 
     @property
-    def feature_parts(self) -> tuple[int, ...]:
-        """Which parts of features its sequences must keep."""
-        return ()
+    def feature_layers(self) -> tuple[int, ...] | None:
+        """The target's layers of which it reads features, besides the head's; None where it reads
+        none at all."""
+        shape = self.draft.stored.hyperparameters
+        return shape.feature_layers if shape.reads_features else None
 
     @abstractmethod
     def forget(self, number: int) -> None:

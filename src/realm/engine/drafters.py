@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from collections.abc import Sequence as Items
 
 from realm.engine.drafter import Drafter
 from realm.engine.feature_drafts import FeatureDrafts
@@ -15,18 +14,13 @@ from realm.model import DraftModel, StoredModel
 
 class Drafters:
     """By content. context_length: most tokens of a sequence of the target. cache_bytes: of a
-    draft's cache.
-
-    feature_layers: the layers of the target of which somebody reads features; none is ever left
-    out again.
-    """
+    draft's cache."""
 
     def __init__(self, target: StoredModel, context_length: int, cache_bytes: int) -> None:
         self._target = target
         self._context_length = context_length
         self._cache_bytes = cache_bytes
         self._by_hash: dict[str, Drafter] = {}
-        self.feature_layers: list[int] = []
 
     def open(self, draft: DraftModel, team: Team, clock: Callable[[], float]) -> Drafter:
         """What drafts with this model, for every sequence that wants it. Raises CapacityError when
@@ -52,20 +46,8 @@ class Drafters:
             name: each for name, each in self._by_hash.items() if each.is_wanted or each in used
         }
 
-    def wanted_parts(self, drafter: Drafter | None, layers: Items[int] | None) -> tuple[int, ...]:
-        """Which parts of a step's features a sequence keeps: of the head and these layers, or those
-        that its draft reads."""
-        if layers is not None:
-            return self._parts(layers)
-        return () if drafter is None else drafter.feature_parts
-
-    def _parts(self, layers: Items[int]) -> tuple[int, ...]:
-        self.feature_layers += [each for each in layers if each not in self.feature_layers]
-        return (0, *(1 + self.feature_layers.index(each) for each in layers))
-
     def _make(self, draft: DraftModel, team: Team, clock: Callable[[], float]) -> Drafter:
         if draft.stored.hyperparameters.reads_features:
-            parts = self._parts(draft.stored.hyperparameters.feature_layers)
-            return FeatureDrafts(draft, self._target, team, clock, parts)
+            return FeatureDrafts(draft, self._target, team, clock)
         length, size = self._context_length, self._cache_bytes
         return ModelDrafts(draft, self._target, team, length, size, clock)

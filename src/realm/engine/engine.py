@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from realm.config import EngineConfig, SamplingParameters
 from realm.engine.cache import prefix_scope
 from realm.engine.fairness import OwnerLedger
+from realm.engine.features import checked_layers
 from realm.engine.layers import LayerRows, compute_layer, prepare_layer
 from realm.engine.model_state import ModelState, open_state
 from realm.engine.model_step import step_model
@@ -117,28 +118,26 @@ class Engine:
         added to the model, in order. draft_k: most drafted tokens of a step; 0 for none, None for
         as many as the engine may. draft: a model that drafts besides. feature_layers: those of
         which `feature` tells, with the head. Raises RequestError for more than MOST_ADAPTERS, one
-        of another model, or a weight that is not finite; ModelError for a model that only drafts.
+        of another model, a weight that is not finite, or layers that there are not; ModelError for
+        a model that only drafts.
         """
         check_adapters(model.content_hash, adapters)
         check_speaks(model)
+        layers = checked_layers(model, feature_layers)
         state = self._states.get(model.content_hash)
         if state is None:
             state = open_state(model, self._ledger, self._config)
             self._states[model.content_hash] = state
         drafts = self._config.speculation.enabled and draft_k != 0
-        drafter = None
-        if drafts and draft is not None:
-            drafter = state.drafters.open(draft, self._team, self._clock)
+        drafter = state.drafters.open(draft, self._team, self._clock) if drafts and draft else None
         number = self._next_number
         self._next_number += 1
-        sequence = Sequence(
-            number, owner, state.cache.take_row(), priority, adapters=tuple(adapters)
-        )
+        row, added = state.cache.take_row(), tuple(adapters)
+        sequence = Sequence(number, owner, row, priority, adapters=added, feature_layers=layers)
         if drafts:
             tenant = self._speculation.tenant(prefix_scope(model.content_hash, sequence))
             sequence.speculation = SequenceSpeculation(tenant, draft_k)
             sequence.drafter = drafter
-        sequence.feature_parts = state.drafters.wanted_parts(drafter, feature_layers)
         state.add(sequence)
         self._state_of[number] = state
         return number
@@ -204,7 +203,8 @@ class Engine:
     def feature(self, sequence: int) -> NDArray[np.float32] | None:
         """What the head, then its `feature_layers` multiplied to draw the last token: float32
         [parts, hidden]. None without `feature_layers`, or if the last token was not drawn last."""
-        return self._find(sequence)[1].newest_feature
+        found = self._find(sequence)[1]
+        return found.newest_feature(found.feature_layers)
 
     def position(self, sequence: int) -> int:
         """How many tokens the sequence has, computed or not."""
@@ -238,7 +238,7 @@ class Engine:
         )
         copy = state.sequences[number]
         copy.drafter = found.drafter
-        copy.feature_parts, copy.feature = found.feature_parts, found.feature
+        copy.feature_layers, copy.feature = found.feature_layers, found.feature
         copy.tokens = list(found.tokens)
         copy.computed = found.computed
         copy.prompt_count = found.prompt_count

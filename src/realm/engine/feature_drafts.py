@@ -20,7 +20,7 @@ from realm.engine.draws import AnswerRow, build_draws
 from realm.engine.sequence import Feature, Sequence
 from realm.engine.speculation import Draft
 from realm.kernels import CachePool, FeatureDraft, Team
-from realm.model import DraftModel, StoredModel
+from realm.model import DraftModel, StoredModel, feature_parts
 
 MOST_DRAFTED = STEPS_AT_ONCE  # tokens of one draft
 _FIRST_PAGES = 16
@@ -37,29 +37,19 @@ class _LeftOver(NamedTuple):
 
 
 class FeatureDrafts(Drafter):
-    """A draft model that reads features. clock: seconds. parts: of the features of a step."""
+    """A draft model that reads features. clock: seconds."""
 
     def __init__(
-        self,
-        draft: DraftModel,
-        target: StoredModel,
-        team: Team,
-        clock: Callable[[], float],
-        parts: tuple[int, ...],
+        self, draft: DraftModel, target: StoredModel, team: Team, clock: Callable[[], float]
     ) -> None:
         super().__init__(draft, target, clock)
-        self._parts = parts
+        self._layers = draft.stored.hyperparameters.feature_layers
         self._team = team
         self._left_over: dict[int, _LeftOver] = {}
         # By sequence: under which policy it was, and what draws for it.
         self._stand_ins: dict[int, tuple[SamplingParameters, Sequence]] = {}
         self._table = np.empty((0, 1), np.int32)
         self._make_pages(1)
-
-    @property
-    def feature_parts(self) -> tuple[int, ...]:
-        """See `Drafter`."""
-        return self._parts
 
     def forget(self, number: int) -> None:
         """See `Drafter`."""
@@ -70,12 +60,18 @@ class FeatureDrafts(Drafter):
         """See `Drafter`: the sequence's feature is another one now, or none."""
 
     def rows_for(
-        self, sequences: Items[Sequence], expected: Mapping[int, float], most: int, least: float
+        self,
+        sequences: Items[Sequence],
+        expected: Mapping[int, float],
+        most: int,
+        least: float,
+        layers: Items[int],
     ) -> FeatureDraft:
         """What drafts for these sequences between native steps.
 
         expected: tokens that it is likely to bring, by sequence: one at least; others are not
         drafted for. most: tokens of a draft. least: the chance below which none is drafted.
+        layers: of which the target's steps leave features.
         """
         self._make_pages(len(sequences))
         most = min(most, MOST_DRAFTED)
@@ -100,7 +96,7 @@ class FeatureDrafts(Drafter):
             most=most,
             least=least,
             seconds=self.native_seconds,
-            feature_parts=self._parts,
+            feature_parts=feature_parts(self._layers, layers),
         )
 
     def observe(self, seconds: float) -> None:
@@ -122,7 +118,7 @@ class FeatureDrafts(Drafter):
         for wish in wishes:
             sequence = wish.sequence
             chain = DraftChain(min(wish.most, MOST_DRAFTED), wish.chance)
-            feature = sequence.newest_feature
+            feature = sequence.newest_feature(self._layers)
             known = self._left_over.pop(sequence.number, None)
             if feature is None:
                 continue

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from realm.config import SamplingParameters
 from realm.engine.output import TokenLogprobs
 from realm.engine.speculation import SequenceSpeculation
-from realm.model import WeightedAdapter
+from realm.model import WeightedAdapter, feature_parts
 
 if TYPE_CHECKING:
     from realm.engine.drafter import Drafter
@@ -44,11 +44,12 @@ class TokenAhead(NamedTuple):
 class Feature(NamedTuple):
     """What a model's head, and some of its layers, multiplied to draw a token (Li et al., 2024).
 
-    length: how many tokens stand before that token. parts: float32 [parts, hidden], the head's
-    first.
+    length: how many tokens stand before that token. layers: which, ascending. parts: float32
+    [1 + layers, hidden], the head's first.
     """
 
     length: int
+    layers: tuple[int, ...]
     parts: NDArray[np.float32]
 
 
@@ -72,8 +73,9 @@ class Sequence:
     cache holds every token before the last of them.
     more: how many tokens will be asked for after the one it waits for, as far as anyone knows.
     steady_count: steps that drew a token for it, one after the other with nothing else between.
-    feature_parts: which parts of features are wanted of the token that steps drew last for it; none
-    where no feature is. Where they are for a draft model, only while that one may be asked.
+    feature_layers: of which layers, besides the head, steps leave the feature of the token that
+    they drew last for it; None where no feature is wanted. What its drafter reads is left besides,
+    while that one may be asked.
     """
 
     number: int
@@ -102,7 +104,7 @@ class Sequence:
     ahead_sampling: SamplingParameters | None = None
     more: int = 0
     steady_count: int = 0
-    feature_parts: tuple[int, ...] = ()
+    feature_layers: tuple[int, ...] | None = None
     feature: Feature | None = None
 
     @property
@@ -123,16 +125,17 @@ class Sequence:
         """Most drafted tokens of a step."""
         return 0 if self.speculation is None else self.speculation.draft_k
 
-    @property
-    def newest_feature(self) -> NDArray[np.float32] | None:
-        """Of its last token, the parts that it wants; None when that is not the one that was drawn
-        last."""
-        feature, wanted = self.feature, self.feature_parts
-        if feature is None or feature.length + 1 != len(self.tokens):
+    def newest_feature(self, layers: Items[int] | None) -> NDArray[np.float32] | None:
+        """Of its last token, the head's part and those of these layers: float32 [parts, hidden].
+
+        None without layers, when that is not the one that was drawn last, or not all were kept.
+        """
+        feature = self.feature
+        if layers is None or feature is None or feature.length + 1 != len(self.tokens):
             return None
-        if max(wanted, default=0) >= len(feature.parts):
+        if not set(layers) <= set(feature.layers):
             return None
-        return feature.parts[list(wanted)]
+        return feature.parts[feature_parts(layers, feature.layers)]
 
     def turn(self) -> None:
         """It goes on in another way than by the token that follows."""

@@ -16,6 +16,7 @@ from realm.engine.drafting import Guesses, keep_ahead, settle_guess, settle_rows
 from realm.engine.draws import draw_error, later_draws
 from realm.engine.fairness import OwnerLedger
 from realm.engine.feature_drafts import FeatureDrafts
+from realm.engine.features import kept_layers, wants_feature
 from realm.engine.output import StepOutput, TokenLogprobs
 from realm.engine.scheduler import StepPlan
 from realm.engine.sequence import Feature, Sequence, Want
@@ -62,9 +63,10 @@ def run_step(  # noqa: PLR0917
     following = np.empty((further, len(batch.tokens)), np.int32) if further else None
     # A draft model that has not paid lately needs none, until it is asked again.
     may_be_asked = guesses.asked is not None or not plan.decodes
-    features = _feature_rows(state, batch, further, may_be_asked)
+    layers = kept_layers([each for each, _ in batch.answered], may_be_asked)
+    features = None if layers is None else _feature_rows(state, batch, further, layers)
     begin = machine.clock()
-    sampled, logits = _compute(state, machine, batch, following, features)
+    sampled, logits = _compute(state, machine, batch, following, features, layers or ())
     seconds = machine.clock() - begin
     later = later_draws(following)
     step_count = 1 + len(later)
@@ -88,8 +90,8 @@ def run_step(  # noqa: PLR0917
         each.steady_count += 1
         if later:
             keep_ahead(each, [row[first] for row in later])
-        if features is not None and each.feature_parts:
-            each.feature = Feature(len(each.tokens) + len(each.ahead), features[last])
+        if features is not None and layers is not None and wants_feature(each):
+            each.feature = Feature(len(each.tokens) + len(each.ahead), layers, features[last])
         outputs.append(
             answer(state, each, sampled[first], batch.draws.logprobs(first), logits.get(first))
         )
@@ -108,22 +110,23 @@ def run_drafted_steps(  # noqa: PLR0917
     batch = build_batch(plan, state.sequences, guesses.by_sequence)
     sequences = [each for each, _ in batch.answered]
     drafter, draft = None, None
+    layers = kept_layers(sequences, True) or ()
     if guesses.asked is not None:
         drafter, expected, most, least = guesses.asked
         try:
-            draft = drafter.rows_for(sequences, expected, min(most, limits.width), least)
+            draft = drafter.rows_for(sequences, expected, min(most, limits.width), least, layers)
         except RealmError as error:
             drafter.fail(error)
             return run_step(state, plan, guesses, 0, machine, ledger)
     drafted = open_drafted_call(
         sequences,
         draft,
-        (1 + len(state.drafters.feature_layers), state.model.hyperparameters.hidden_size),
+        (1 + len(layers), state.model.hyperparameters.hidden_size),
         limits,
     )
     begin = machine.clock()
     with drafter.draft.stored.step_lock if drafter else nullcontext():
-        sampled, _ = _compute(state, machine, batch, drafted=drafted)
+        sampled, _ = _compute(state, machine, batch, layers=layers, drafted=drafted)
     seconds = machine.clock() - begin
     steps = drafted.steps()
     row_counts = [len(batch.tokens), *(sum(len(each.sampled) for each in rows) for rows in steps)]
@@ -139,8 +142,9 @@ def run_drafted_steps(  # noqa: PLR0917
         for rows in steps:
             accepted += settle_rows(each, rows[index])
         each.steady_count += 1
-        if each.feature_parts:
-            each.feature = Feature(len(each.tokens) + len(each.ahead), drafted.features[index])
+        if wants_feature(each):
+            known = len(each.tokens) + len(each.ahead)
+            each.feature = Feature(known, layers, drafted.features[index])
         behind = left_over[index] if left_over else None
         if drafter is not None and behind is not None and behind.source is Source.MODEL:
             drafter.keep(each, behind)
@@ -184,19 +188,12 @@ def answer(
 
 
 def _feature_rows(
-    state: ModelState, batch: Batch, further: int, may_be_asked: bool
-) -> NDArray[np.float32] | None:
-    """Room for what the head and some layers multiply in each row that gives logits, and in further
-    steps: [rows, parts, hidden].
-
-    may_be_asked: a draft model, in the next step."""
-    if not any(
-        each.feature_parts and (may_be_asked or each.drafter is None) for each, _ in batch.answered
-    ):
-        return None
+    state: ModelState, batch: Batch, further: int, layers: Items[int]
+) -> NDArray[np.float32]:
+    """Room for what the head and these layers multiply in each row that gives logits, and in
+    further steps: [rows, parts, hidden]."""
     rows = len(batch.logit_rows) * (1 + further)
-    parts = 1 + len(state.drafters.feature_layers)
-    return np.empty((rows, parts, state.model.hyperparameters.hidden_size), np.float32)
+    return np.empty((rows, 1 + len(layers), state.model.hyperparameters.hidden_size), np.float32)
 
 
 def _compute(  # noqa: PLR0917
@@ -205,12 +202,13 @@ def _compute(  # noqa: PLR0917
     batch: Batch,
     following: NDArray[np.int32] | None = None,
     features: NDArray[np.float32] | None = None,
+    layers: Items[int] = (),
     drafted: DraftedCall | None = None,
 ) -> tuple[list[int], dict[int, NDArray[np.float32]]]:
     """What was drawn in each row that gives logits, and the logits of those that asked for them.
 
     following: int32 [steps, rows]: gets what was drawn in each further step, NO_TOKEN if none came.
-    features: see `_feature_rows`. drafted: other further steps.
+    features: see `_feature_rows`; of these layers. drafted: other further steps.
     """
     native = state.model.native
     with state.model.step_lock:
@@ -231,7 +229,7 @@ def _compute(  # noqa: PLR0917
             last_tokens=state.last_tokens,
             interrupt=machine.interrupt,
             features_out=None if features is None else features.reshape(len(features), -1),
-            feature_layers=state.drafters.feature_layers,
+            feature_layers=layers,
             drafted=None if drafted is None else drafted.native,
         ).tolist()
         logits = {

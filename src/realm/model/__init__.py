@@ -1,7 +1,7 @@
 """Models: hyperparameters, weights, vocabulary, and the storage that holds each once."""
 
 from realm.model.draft_model import DraftModel, check_speaks, match_draft, vocabulary_digest
-from realm.model.hyperparameters import Hyperparameters
+from realm.model.hyperparameters import Hyperparameters, feature_parts
 from realm.model.packed_adapter import (
     AdapterPrecision,
     AdapterRows,
@@ -27,6 +27,7 @@ __all__ = [
     "adapter_rows",
     "check_adapters",
     "check_speaks",
+    "feature_parts",
     "match_draft",
     "vocabulary_digest",
 ]

@@ -5,6 +5,7 @@ Nothing here reads a file: realm.model.architectures fills these records in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -43,6 +44,11 @@ class LayerKind:
 
     rope: int = 0
     window: int = 0
+
+
+def feature_parts(layers: Sequence[int], known: Sequence[int]) -> list[int]:
+    """Where features of the head and of `layers` stand among those of the head and of `known`."""
+    return [0, *(1 + known.index(each) for each in layers)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,7 +28,7 @@ from realm.errors import (
 from realm.gguf import MetadataValue
 from realm.kernels import PAGE_TOKENS, CachePool, SideWork, Team, Transformer, rms_norm
 from realm.lora import Adapter, AdapterBase, AdapterFile, LoRAManager
-from realm.model.hyperparameters import Hyperparameters
+from realm.model.hyperparameters import Hyperparameters, feature_parts
 from realm.model.packed_adapter import (
     AdapterPrecision,
     PackedAdapter,
@@ -242,10 +242,10 @@ class StoredModel:
         """What a draft reads that goes on after each token of one text: float32 [tokens, parts,
         hidden].
 
-        `features`, then what the attention of these layers multiplied. Raises RequestError and
-        ContextLengthError for the tokens.
+        `features`, then what the attention of these different layers multiplied. Raises
+        RequestError and ContextLengthError for the tokens, NativeError for the layers.
         """
-        ids = self._checked(token_ids)
+        ids, ordered = self._checked(token_ids), sorted(layers)
         parts = (1 + len(layers), self.hyperparameters.hidden_size)
         out = np.empty((len(ids), *parts), np.float32)
         evaluation = _Evaluator(self.native, self.threads, -(-len(ids) // PAGE_TOKENS))
@@ -258,9 +258,9 @@ class StoredModel:
                     layers=(0, self.hyperparameters.layer_count),
                     logit_rows=np.arange(len(some), dtype=np.int32),
                     features_out=out[begin : begin + len(some)].reshape(len(some), -1),
-                    feature_layers=layers,
+                    feature_layers=ordered,
                 )
-        return out
+        return out[:, feature_parts(layers, ordered)]
 
     def compute_logits(
         self, hidden: NDArray[np.float32], adapters: Sequence[WeightedAdapter] = ()
