@@ -153,6 +153,26 @@ def test_an_earlier_draft_goes_on(realm, target, tmp_path):
     assert outcome.code == 1 and "reads features of layers (2, 0)" in outcome.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--from-layers", "0", "--tied"), "would be left out"),
+        (("--from-layers", "0"), "blk.1.attn_k.weight would be left out"),
+        (("--from-layers", "0,0", "--tied"), "output.weight would be left out"),
+        (("--from-layers", "0,0,1"), "blk.2.attn_norm.weight is not there"),
+    ],
+)
+def test_a_draft_that_cannot_go_on_is_told_first(realm, target, tmp_path, words, reason):
+    earlier, output = tmp_path / "earlier.gguf", tmp_path / "draft.gguf"
+    made = realm("distill", "--model", target, *_SMALL, "--from-layers", "0,0", "--output", earlier)
+    assert made.code == 0
+    words = ("--from-draft", earlier, *words, "--output", output)
+    outcome = realm("distill", "--model", target, *_SMALL, *words)
+    assert (outcome.code, "listening" in outcome.stderr) == (1, False)
+    assert reason in outcome.stderr
+    assert not output.exists()
+
+
 def _numbers(path):
     with open_gguf(path) as file:
         return {

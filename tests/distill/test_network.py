@@ -56,7 +56,7 @@ def test_head_loss_is_the_cross_entropy(rows):
 )
 def test_written_draft_computes_what_torch_does(target, corpus, tmp_path, layers):
     layers, read, tied = layers
-    vocabulary = choose_tokens(target, corpus, 48)
+    vocabulary = choose_tokens(target, list(corpus.texts()), 48)
     shape, weights = first_weights(target, vocabulary, layers, read, tied=tied, seed=1)
     random = np.random.default_rng(9)
     for name, values in weights.items():
@@ -103,7 +103,7 @@ def test_written_draft_computes_what_torch_does(target, corpus, tmp_path, layers
 
 
 def test_vocabulary_is_the_most_frequent_tokens_and_the_ends(target, corpus):
-    vocabulary = choose_tokens(target, corpus, 25)
+    vocabulary = choose_tokens(target, list(corpus.texts()), 25)
     # Said three times, then twice; 0..4 stand in the prompt, and are said too.
     merged = {target.tokenizer.encode(text)[0] for text in ("t", "h", "th")}
     assert set(vocabulary.to_target.tolist()) == {*range(20), *merged, VOCABULARY - 1, -1}
@@ -113,7 +113,7 @@ def test_vocabulary_is_the_most_frequent_tokens_and_the_ends(target, corpus):
 
 
 def test_weights_begin_as_the_targets(target, corpus):
-    vocabulary = choose_tokens(target, corpus, 48)
+    vocabulary = choose_tokens(target, list(corpus.texts()), 48)
     _, weights = first_weights(target, vocabulary, (1,), (2,), tied=False, seed=1)
     native = target.embed([7])[0]
     row = weights["token_embd.weight"][vocabulary.from_target[7]]
@@ -127,7 +127,7 @@ def test_weights_begin_as_the_targets(target, corpus):
 
 
 def test_rows_that_are_no_blocks_are_refused(target, corpus, tmp_path):
-    vocabulary = choose_tokens(target, corpus, 48)
+    vocabulary = choose_tokens(target, list(corpus.texts()), 48)
     shape, weights = first_weights(target, vocabulary, (0,), (), tied=True, seed=1)
     shape = replace(shape, feed_forward_size=FEED_FORWARD - 1)
     kinds = {"block_type": "Q4_1", "embedding_block_type": "Q4_1"}
@@ -137,7 +137,7 @@ def test_rows_that_are_no_blocks_are_refused(target, corpus, tmp_path):
 
 
 def test_file_that_cannot_be_written_is_told(target, corpus, tmp_path):
-    vocabulary = choose_tokens(target, corpus, 48)
+    vocabulary = choose_tokens(target, list(corpus.texts()), 48)
     shape, weights = first_weights(target, vocabulary, (0,), (), tied=True, seed=1)
     kinds = {"block_type": "F16", "embedding_block_type": "Q8_0"}
     with pytest.raises(ConfigError, match="cannot be written"):

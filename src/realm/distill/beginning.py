@@ -61,14 +61,21 @@ def first_weights(
 def weights_of(draft: StoredModel, shape: DraftShape) -> Weights:
     """What an earlier draft has of a new one's tensors, float32.
 
-    Raises ConfigError when one of them has another shape, or the draft reads features of layers
-    that the new one does not read as well, in the same order.
+    Raises ConfigError when one of them has another shape or another use, or the new one leaves
+    something out of it: layers, a head of its own, features that it reads, in their order.
     """
-    known = draft.hyperparameters.feature_layers
+    own = draft.hyperparameters
+    known = own.feature_layers
     if known != shape.feature_layers[: len(known)]:
         raise ConfigError(f"{draft.name}: reads features of layers {known}")
+    used = (own.head_count, own.kv_head_count, own.epsilon, _rope_base(draft))
+    if used != (shape.head_count, shape.kv_head_count, shape.epsilon, shape.rope_base):
+        raise ConfigError(f"{draft.name}: heads, norms or rotation are not those of the new draft")
     weights: Weights = {}
     with open_gguf(draft.path) as file:
+        left_out = sorted(file.tensors.keys() - shape.tensors().keys())
+        if left_out:
+            raise ConfigError(f"{draft.name}: {left_out[0]} would be left out")
         for name, size in shape.tensors().items():
             info = file.tensors.get(name)
             if info is None and name in shape.feature_names:

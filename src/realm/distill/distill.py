@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from realm.distill.acceptance import Acceptance, count_acceptance, foretold
 from realm.distill.beginning import draft_shape, first_weights, weights_of
-from realm.distill.corpus import Corpus, Text, join_texts, load_corpus
+from realm.distill.corpus import Text, load_corpus
 from realm.distill.draft_file import check_blocks, write_draft
 from realm.distill.listening import Listening, listen
 from realm.distill.network import DraftNetwork
@@ -105,16 +105,17 @@ def distill(target: Path, options: Distilling, report: Callable[[Progress], None
     model = storage.load(target)
     # Before an hour is spent: what does not fit the model.
     layers = options.feature_layers
-    shape = draft_shape(model, options.vocabulary, options.from_layers, layers, tied=options.tied)
-    check_blocks(shape, options.block_type, options.embedding_block_type)
-    corpus = _hear(model, options, report)
-    taught, held_out = _split(list(corpus.texts()))
-    earlier = None
+    vocabulary = None
     if options.from_draft is not None:
         earlier = match_draft(model, storage.load(options.from_draft))
         vocabulary = tokens_of(earlier)
-    else:
-        vocabulary = choose_tokens(model, join_texts(taught, layers), options.vocabulary)
+    size = options.vocabulary if vocabulary is None else len(vocabulary)
+    shape = draft_shape(model, size, options.from_layers, layers, tied=options.tied)
+    check_blocks(shape, options.block_type, options.embedding_block_type)
+    known = {} if vocabulary is None else weights_of(earlier.stored, shape)
+    taught, held_out = _split(_hear(model, options, report))
+    if vocabulary is None:
+        vocabulary = choose_tokens(model, taught, options.vocabulary)
     shape, weights = first_weights(
         model,
         vocabulary,
@@ -123,9 +124,7 @@ def distill(target: Path, options: Distilling, report: Callable[[Progress], None
         tied=options.tied,
         seed=options.training.seed,
     )
-    if earlier is not None:
-        weights |= weights_of(earlier.stored, shape)
-    network = DraftNetwork(shape, weights)
+    network = DraftNetwork(shape, weights | known)
     losses: list[float] = []
 
     def trained(step: int, steps: int, loss: float, right: float) -> None:
@@ -147,24 +146,25 @@ def distill(target: Path, options: Distilling, report: Callable[[Progress], None
     rows = _measure(draft, held_out, report)
     outputs = [vocabulary.from_target[text.output] for text in taught]
     tokens = sum(map(len, outputs))
-    known = sum(int((each < len(vocabulary) - 1).sum()) for each in outputs)
+    familiar = sum(int((each < len(vocabulary) - 1).sum()) for each in outputs)
     last = losses[-max(1, len(losses) // 20) :]
     return Distilled(
         file_bytes=options.output.stat().st_size,
         texts=len(taught),
         tokens=tokens,
-        known_share=known / tokens,
+        known_share=familiar / tokens,
         loss=sum(last) / len(last),
         held_out=rows[0],
         held_out_greedy=rows[1],
     )
 
 
-def _hear(model: StoredModel, options: Distilling, report: Callable[[Progress], None]) -> Corpus:
-    size, layers = model.hyperparameters.vocabulary_size, options.feature_layers
+def _hear(
+    model: StoredModel, options: Distilling, report: Callable[[Progress], None]
+) -> list[Text]:
+    layers = options.feature_layers
     if len(options.corpus) > 1 or (options.corpus and options.corpus[0].exists()):
-        known = [load_corpus(path, size).with_layers(layers) for path in options.corpus]
-        return known[0] if len(known) == 1 else join_texts(_all_texts(known), layers)
+        return [text for path in options.corpus for text in _read(path, model, layers)]
     total = options.listening.tokens
 
     def heard(count: int) -> None:
@@ -174,11 +174,18 @@ def _hear(model: StoredModel, options: Distilling, report: Callable[[Progress], 
     corpus = listen(model, listening, options.threads, heard)
     for path in options.corpus:
         corpus.save(path)
-    return corpus
+    return list(corpus.texts())
 
 
-def _all_texts(corpora: Sequence[Corpus]) -> list[Text]:
-    return [text for corpus in corpora for text in corpus.texts()]
+def _read(path: Path, model: StoredModel, layers: Sequence[int]) -> Iterator[Text]:
+    shape = model.hyperparameters
+    corpus = load_corpus(path, shape.vocabulary_size)
+    if corpus.features.shape[2] != shape.hidden_size:
+        raise ConfigError(f"{path}: features of a model of another size")
+    try:
+        return corpus.with_layers(layers).texts()
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _split(texts: Sequence[Text]) -> tuple[list[Text], list[Text]]:

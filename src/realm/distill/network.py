@@ -45,7 +45,7 @@ class DraftNetwork:
             of_head, *of_layers = self.shape.feature_names
             rows = rows + functional.linear(state[:count], w[of_head])
             for part, name in enumerate(of_layers if place == 0 else (), 1):
-                rows = rows + functional.linear(features[:, part], w[name])
+                rows = rows + functional.linear(features[:count, part], w[name])
             for layer, cache in zip(self._layers, seen, strict=True):
                 normed = self._norm(rows, layer + "attn_norm.weight")
                 rows = rows + self._attention(normed, layer, rotation, cache)

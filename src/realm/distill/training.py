@@ -31,6 +31,7 @@ _BETAS = (0.9, 0.98)
 # ones matter only where the first ones are right, and cost as much to teach.
 _SHARES = (1.0, 0.5, 0.25, 0.25)
 _SCALED_FROM = 10_000  # tokens, from which the sizes of features are told
+_MOST_SCALE = np.float32(1000.0)
 _WEIGHTS = (1.0, 0.8, 0.6, 0.4)
 
 
@@ -185,7 +186,8 @@ def _lessons(texts: Sequence[Text], vocabulary: DraftVocabulary) -> _Lessons:
 def _scales(features: NDArray[np.float16]) -> torch.Tensor:
     some = features[:: max(1, len(features) // _SCALED_FROM)].astype(np.float32)
     sizes = np.sqrt(np.square(some).mean((0, 2)))
-    return torch.from_numpy(sizes[0] / np.maximum(sizes, np.finfo(np.float32).tiny))
+    ratios = sizes[0] / np.maximum(sizes, np.finfo(np.float32).tiny)
+    return torch.from_numpy(np.clip(ratios, 1.0 / _MOST_SCALE, _MOST_SCALE))
 
 
 def _batches(places: torch.Tensor, options: Training) -> Iterator[torch.Tensor]:

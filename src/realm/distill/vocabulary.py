@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.distill.corpus import Corpus
+from realm.distill.corpus import Text
 from realm.errors import ConfigError
 from realm.model import DraftModel, StoredModel
 from realm.model.draft_model import OTHER_TOKEN
@@ -31,18 +32,17 @@ class DraftVocabulary:
         return len(self.to_target)
 
 
-def choose_tokens(model: StoredModel, corpus: Corpus, size: int) -> DraftVocabulary:
+def choose_tokens(model: StoredModel, texts: Sequence[Text], size: int) -> DraftVocabulary:
     """The `size` - 1 most frequent tokens of the outputs, and one for all others.
 
     Those of the prompts fill up; the tokens that begin and end texts are always there. Raises
     ConfigError when the size does not hold these.
     """
     count = model.hyperparameters.vocabulary_size
-    outputs = np.zeros(len(corpus.tokens), np.bool_)
-    for begin, end in zip(corpus.output_begins, corpus.begins[1:], strict=True):
-        outputs[begin:end] = True
-    said = np.bincount(corpus.tokens[outputs], minlength=count)
-    heard = np.bincount(corpus.tokens[~outputs], minlength=count)
+    outputs = np.concatenate([each.output for each in texts])
+    prompts = np.concatenate([each.tokens[: each.output_begin] for each in texts])
+    said = np.bincount(outputs, minlength=count)
+    heard = np.bincount(prompts, minlength=count)
     # An output's token comes before every one that only prompts have.
     worth = said * (int(heard.max()) + 1) + heard
     needed = _needed_tokens(model, (said + heard) > 0)
