@@ -203,8 +203,8 @@ DraftedSteps& DraftedArguments::for_step(const Transformer& target, StepInput& i
     require(covered == run.count, "an adapter has a part of a segment");
   }
   const size_t rows = steps_.sequences.size() + static_cast<size_t>(steps_.plan.most);
-  steps_.row_features.resize(std::max(rows, static_cast<size_t>(input.rows)) * columns);
-  input.features_out = steps_.row_features.data();
+  steps_.row_features.reset(new float[std::max(rows, static_cast<size_t>(input.rows)) * columns]);
+  input.features_out = steps_.row_features.get();
   is_used_ = true;
   return steps_;
 }

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "draft_plan.h"
@@ -56,9 +57,9 @@ struct DraftedSteps {
   int32_t* grades = nullptr;    // the same shape
   float* features = nullptr;    // [sequences][1 + feature_layers][hidden] of the newest tokens
   double* durations = nullptr;  // [2 + times] seconds: of each step, then of the draft model in all of them
-  std::vector<float> row_features;  // of one step, as StepInput::features_out
-  int drafted_times = 0;            // 1 + the number of the last step that was drafted behind
-  int draft_steps = 0;              // of the draft model
+  std::unique_ptr<float[]> row_features;  // of one step, as StepInput::features_out
+  int drafted_times = 0;                  // 1 + the number of the last step that was drafted behind
+  int draft_steps = 0;                    // of the draft model
 };
 
 // Computes the steps after `input`, which has been computed: each of its segments is a sequence's newest

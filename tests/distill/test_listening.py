@@ -9,6 +9,8 @@ from tests.tiny_model import TinyModel
 from realm.distill.listening import Listening, listen
 from realm.model import ModelStorage
 
+LAYERS = (2, 0)
+
 
 @dataclass(frozen=True)
 class Chatting(TinyModel):
@@ -24,8 +26,10 @@ def target(tmp_path_factory):
     return ModelStorage(1).load(Chatting().write(tmp_path_factory.mktemp("target") / "t.gguf"))
 
 
-def heard(target, own_share, tokens=300):
-    options = Listening(tokens, 12, at_once=4, own_share=own_share, top=3, prompt_tokens=64)
+def heard(target, own_share, tokens=300, layers=()):
+    options = Listening(
+        tokens, 12, at_once=4, own_share=own_share, top=3, prompt_tokens=64, feature_layers=layers
+    )
     return listen(target, options, 1, lambda _: None)
 
 
@@ -49,10 +53,11 @@ def test_prompts_of_its_own_stand_where_a_users_do(target):
 
 
 def test_features_and_likeliest_tokens_are_the_targets(target):
-    for text in heard(target, 0.5, 40).texts():
+    for text in heard(target, 0.5, 40, LAYERS).texts():
         tokens = text.tokens[:-1].tolist()
         begin = text.output_begin - 1
-        expected = target.features(tokens)[begin:, None]
+        expected = target.draft_features(tokens, LAYERS)[begin:]
+        assert np.allclose(expected[:, 0], target.features(tokens)[begin:], atol=1e-4)
         assert np.abs(text.features - expected).max() < 1e-3 * np.abs(expected).max()
         likeliest = target.logits(tokens)[begin:].argmax(1)
         assert np.array_equal(text.top_tokens[:, 0], likeliest)

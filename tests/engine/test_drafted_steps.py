@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from tests.random_adapters import random_adapter
 from tests.tiny_model import VOCABULARY
 
 from realm.config import EngineConfig, SpeculativeConfig
-from realm.engine import Engine
+from realm.engine import Engine, model_step
+from realm.engine.drafted_steps import DraftedLimits
 from realm.engine.drafter import Drafter
 from realm.engine.feature_drafts import FeatureDrafts
 from realm.engine.joining import STEADY_TOKENS
-from realm.engine.speculation import Calibration, DraftGate, Source
+from realm.engine.speculation import Calibration, DraftGate, Payback, Source
 from realm.errors import NativeError
 from realm.kernels import (
     CachePool,
@@ -223,6 +225,25 @@ def test_an_interrupt_ends_it(pair: tuple[StoredModel, DraftModel]) -> None:
     decoding.engine.interrupt.set()
     decoding.run(COUNT)
     assert decoding.calls == decoding.engine.step_count
+
+
+def test_drafts_bring_what_payback_demands(
+    pair: tuple[StoredModel, DraftModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = []
+    plan = model_step.plan_drafted_steps
+
+    def watched(*arguments: Any) -> DraftedLimits | None:
+        planned.append(plan(*arguments))
+        return planned[-1]
+
+    monkeypatch.setattr(model_step, "plan_drafted_steps", watched)
+    monkeypatch.setattr(Payback, "demand", 1.25)
+    decoding = Decoding(engine_with(), *pair)
+    decoding.begin()
+    decoding.run(COUNT)
+    assert {each.least_gain for each in planned if each is not None} == {1.25}
+    assert decoding.calls < decoding.engine.step_count
 
 
 def test_time_is_limited(pair: tuple[StoredModel, DraftModel]) -> None:
