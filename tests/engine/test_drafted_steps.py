@@ -20,10 +20,11 @@ from realm.engine import Engine, model_step
 from realm.engine.drafted_steps import DraftedLimits
 from realm.engine.drafter import Drafter
 from realm.engine.feature_drafts import FeatureDrafts
-from realm.engine.joining import STEADY_TOKENS
+from realm.engine.joining import MOST_STEPS, STEADY_TOKENS
 from realm.engine.speculation import Calibration, DraftGate, Payback, Source
 from realm.errors import NativeError
 from realm.kernels import (
+    PAGE_TOKENS,
     CachePool,
     DraftedSteps,
     FeatureDraft,
@@ -227,23 +228,56 @@ def test_an_interrupt_ends_it(pair: tuple[StoredModel, DraftModel]) -> None:
     assert decoding.calls == decoding.engine.step_count
 
 
-def test_drafts_bring_what_payback_demands(
-    pair: tuple[StoredModel, DraftModel], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    planned = []
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[DraftedLimits]:
+    """What was planned of steps with drafts between them."""
+    found: list[DraftedLimits] = []
     plan = model_step.plan_drafted_steps
 
     def watched(*arguments: Any) -> DraftedLimits | None:
-        planned.append(plan(*arguments))
-        return planned[-1]
+        limits = plan(*arguments)
+        found.extend([] if limits is None else [limits])
+        return limits
 
     monkeypatch.setattr(model_step, "plan_drafted_steps", watched)
+    return found
+
+
+def test_drafts_bring_what_payback_demands(
+    pair: tuple[StoredModel, DraftModel],
+    planned: list[DraftedLimits],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(Payback, "demand", 1.25)
     decoding = Decoding(engine_with(), *pair)
     decoding.begin()
     decoding.run(COUNT)
-    assert {each.least_gain for each in planned if each is not None} == {1.25}
+    assert {each.least_gain for each in planned} == {1.25}
     assert decoding.calls < decoding.engine.step_count
+
+
+def test_pages_are_kept_for_each_ones_own_rows(
+    pair: tuple[StoredModel, DraftModel], planned: list[DraftedLimits]
+) -> None:
+    """One may have long drafts, three none: there are not the pages for as many rows of all."""
+    target, draft = pair
+    longest, texts = 60, 4 * -(-(len(PROMPT) + COUNT + MOST_STEPS) // PAGE_TOKENS)
+    pages = texts + 2 * MOST_STEPS * longest // PAGE_TOKENS
+    config = EngineConfig(
+        threads=2,
+        cache_bytes=pages * target.native.page_bytes(),
+        joined_seconds=1000.0,
+        speculation=SpeculativeConfig(draft_k=longest, suffix=False, history_tokens=0),
+    )
+    decoding = Decoding(Engine(config), target, draft)
+    number = decoding.begin()
+    owner = decoding.sequence(number).owner
+    for index in range(3):
+        number = decoding.engine.open(target, owner, draft_k=0)
+        decoding.engine.append(number, PROMPT[index:])
+        decoding.tokens[number], decoding.policies[number] = [], GREEDY
+    decoding.run(COUNT)
+    assert any(each.further == MOST_STEPS - 1 and each.width == longest for each in planned)
 
 
 def test_time_is_limited(pair: tuple[StoredModel, DraftModel]) -> None:
