@@ -7,6 +7,9 @@
 namespace realm {
 namespace {
 
+// Of a draft's next token: a draft that would be too unlikely with it is not gone on with.
+constexpr float kNextChance = 0.5f;
+
 // A sequence between two steps.
 struct Text {
   int32_t newest = 0;
@@ -190,7 +193,7 @@ class DraftedRun {
     FollowingSteps following;
     following.times = draft.most - 1;
     following.sampled = drawn.data() + count;
-    following.least_logprob = std::log(draft.least);
+    following.least_logprob = std::log(std::min(1.0f, draft.least / kNextChance));
     {
       const Stopwatch watch(steps_.durations[1 + steps_.times]);
       draft.model->step(input, *draft.pool, team_);
