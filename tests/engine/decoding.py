@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Sequence as Items
 
 from realm.config import SamplingParameters
@@ -11,6 +12,17 @@ from realm.model import DraftModel, StoredModel, WeightedAdapter
 
 PROMPT = list(range(40, 72))
 GREEDY = SamplingParameters(temperature=0.0)
+
+
+def draw_each(engine: Engine, numbers: Iterable[int]) -> None:
+    """One greedy token for each of these sequences."""
+    waiting = set(numbers)
+    for number in waiting:
+        engine.sample(number, GREEDY, more=20)
+    while waiting:
+        for output in engine.step():
+            assert output.error is None
+            waiting.discard(output.sequence)
 
 
 class Decoding:

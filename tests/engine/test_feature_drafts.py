@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.engine.conftest import Loader
+from tests.engine.decoding import draw_each
 from tests.engine.test_joined_steps import engine_with as joining
 from tests.engine.test_speculative_steps import (
     GREEDY,
@@ -65,11 +66,7 @@ def test_feature_is_what_drew_the_newest_token(
         engine.append(number, prompt)
     looked_at = 0
     for _ in range(40):
-        for number in numbers:
-            engine.sample(number, GREEDY, more=20)
-        waiting = set(numbers)
-        while waiting:
-            waiting -= {output.sequence for output in engine.step()}
+        draw_each(engine, numbers)
         for number in numbers:
             feature = engine.feature(number)
             if feature is not None:

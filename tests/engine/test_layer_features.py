@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tests.engine.changes import fork, rewind
 from tests.engine.conftest import Loader
-from tests.engine.decoding import GREEDY, PROMPT, Decoding
+from tests.engine.decoding import GREEDY, PROMPT, Decoding, draw_each
 from tests.engine.test_drafted_steps import (
     FURTHER,
     MODEL_ALONE,
@@ -120,11 +120,7 @@ def test_every_sequence_has_the_parts_that_it_wants(
         engine.append(number, PROMPT)
     looked_at = Counter[int]()
     for _ in range(40):
-        for number in wanted:
-            engine.sample(number, GREEDY, more=20)
-        waiting = set(wanted)
-        while waiting:
-            waiting -= {output.sequence for output in engine.step()}
+        draw_each(engine, wanted)
         for number, layers in wanted.items():
             feature = engine.feature(number)
             if feature is not None:
@@ -156,13 +152,7 @@ def test_many_drafts_of_one_target(tmp_path: Path) -> None:
         engine.append(number, PROMPT)
     for count in (30, 5):
         for _ in range(count):
-            for number in numbers:
-                engine.sample(number, GREEDY, more=20)
-            waiting = set(numbers)
-            while waiting:
-                for output in engine.step():
-                    assert output.error is None
-                    waiting.discard(output.sequence)
+            draw_each(engine, numbers)
         found = [engine._find(number)[1] for number in numbers]
         assert all(each.drafter is None or each.drafter.is_alive for each in found)
         assert found[0].feature is None

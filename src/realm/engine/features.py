@@ -26,22 +26,16 @@ def kept_layers(sequences: Iterable[Sequence], may_be_asked: bool) -> tuple[int,
 
     may_be_asked: a draft model, in the next step.
     """
-    found: set[int] = set()
-    wants = False
-    for each in sequences:
-        if each.feature_layers is not None:
-            found.update(each.feature_layers)
-            wants = True
-        if may_be_asked and (read := _read_layers(each)) is not None:
-            found.update(read)
-            wants = True
-    return tuple(sorted(found)) if wants else None
+    wanted = [layers for each in sequences for layers in _wanted(each, may_be_asked)]
+    return tuple(sorted(set().union(*wanted))) if wanted else None
 
 
 def wants_feature(sequence: Sequence) -> bool:
     """Whether it, or its drafter, has a use for one."""
-    return sequence.feature_layers is not None or _read_layers(sequence) is not None
+    return bool(_wanted(sequence, True))
 
 
-def _read_layers(sequence: Sequence) -> tuple[int, ...] | None:
-    return None if sequence.drafter is None else sequence.drafter.feature_layers
+def _wanted(sequence: Sequence, may_be_asked: bool) -> list[tuple[int, ...]]:
+    drafter = sequence.drafter if may_be_asked else None
+    both = (sequence.feature_layers, None if drafter is None else drafter.feature_layers)
+    return [layers for layers in both if layers is not None]
