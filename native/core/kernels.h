@@ -94,6 +94,10 @@ struct Upcoming {
   const uint8_t *begin = nullptr, *end = nullptr;
 };
 
+// Whether weights that a step reads once are fetched to the nearest cache alone, which leaves the others to
+// what is read again. Elsewhere than on AMD such a fetch is several times slower (decision 1).
+extern const bool kFetchPastCaches;
+
 // Plain numbers as a file has them: kF32, kF16 or kBF16.
 struct Numbers {
   Form form = Form::kF32;

@@ -1,9 +1,15 @@
-// Which row of the kernel table runs on this processor.
+// Which row of the kernel table runs on this processor, and how it fetches weights.
 #include <cstring>
 
 #include "kernels.h"
 
 namespace realm {
+
+#ifdef REALM_X86
+const bool kFetchPastCaches = (__builtin_cpu_init(), __builtin_cpu_is("amd") != 0);
+#else
+const bool kFetchPastCaches = false;
+#endif
 
 const KernelTable* kernels_for(const char* name) {
   const bool best = name[0] == '\0';
