@@ -16,7 +16,7 @@ from tests.tiny_model import VOCABULARY
 
 from realm.config import EngineConfig, SamplingParameters, SpeculativeConfig
 from realm.engine import Engine
-from realm.engine.joining import JOINED_GAIN, MOST_STEPS, STEADY_TOKENS
+from realm.engine.joining import FIRST_STEPS, JOINED_GAIN, MOST_STEPS, STEADY_TOKENS
 from realm.errors import NativeError
 from realm.kernels import Interrupt
 from realm.model import StoredModel, WeightedAdapter
@@ -72,8 +72,11 @@ def test_one_call_has_so_many_steps(load_tiny: Loader) -> None:
     decoding = Decoding(engine_with(), load_tiny())
     decoding.begin(GREEDY)
     decoding.run(COUNT)
-    joined = COUNT - STEADY_TOKENS
-    assert decoding.calls == STEADY_TOKENS + -(-joined // MOST_STEPS)
+    calls, drawn = STEADY_TOKENS, STEADY_TOKENS
+    while drawn < COUNT:
+        drawn += min(FIRST_STEPS + calls - STEADY_TOKENS, MOST_STEPS)
+        calls += 1
+    assert decoding.calls == calls
 
 
 def test_time_is_limited(load_tiny: Loader) -> None:
@@ -156,7 +159,7 @@ def test_what_drafts_brought_is_forgotten_where_there_are_none(load_tiny: Loader
     decoding.run(STEADY_TOKENS)
     state, _ = decoding.engine._find(number)
     state.payback.worth = 0.3
-    decoding.run(4 * COUNT)
+    decoding.run(8 * COUNT)
     assert state.payback.worth < JOINED_GAIN - 1.0
 
 

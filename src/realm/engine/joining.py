@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from realm.engine.scheduler import StepPlan
     from realm.engine.sequence import Sequence
 
-MOST_STEPS = 4
+FIRST_STEPS, MOST_STEPS = 4, 8  # of a call: in the beginning, and when many went well
 STEADY_TOKENS = 8  # a sequence that drew so many in the same way will go on so
 JOINED_GAIN = 1.04  # what it brings without drafts: a ratio of tokens a second
 
@@ -99,7 +99,10 @@ def _reserve(
 
 
 def _further_tokens(sequence: Sequence, context_length: int) -> int:
-    """How many more are sure to be asked for, as far as anyone knows."""
-    if sequence.steady_count < STEADY_TOKENS or not sequence.draws_alone:
+    """How many more are sure to be asked for, as far as anyone knows: one more for each call
+    that went well."""
+    calls = sequence.steady_count - STEADY_TOKENS
+    if calls < 0 or not sequence.draws_alone:
         return 0
-    return min(sequence.more, context_length - len(sequence.tokens) - 1)
+    known = FIRST_STEPS - 1 + calls
+    return min(sequence.more, known, context_length - len(sequence.tokens) - 1)
