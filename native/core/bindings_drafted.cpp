@@ -233,6 +233,7 @@ void bind_drafted(nb::module_& module) {
           "from_target"_a.none(), "to_target"_a.none(), "sampling_floats"_a, "sampling_integers"_a,
           "history"_a, "logprobs"_a, "logprob_tokens"_a, "expected"_a, "most"_a, "least"_a, "seconds"_a,
           "feature_parts"_a = std::vector<int>{0});
+  module.attr("NEXT_CHANCE") = kNextChance;
   nb::class_<DraftedArguments>(module, "DraftedSteps")
       .def(nb::init<const FeatureDraftArguments*, const nb::list&, Array<const int32_t, nb::ndim<2>>, Tokens,
                     Array<const double, nb::ndim<3>>, Doubles, double, double, double, double, IntegerRows,

@@ -7,9 +7,6 @@
 namespace realm {
 namespace {
 
-// Of a draft's next token: a draft that would be too unlikely with it is not gone on with.
-constexpr float kNextChance = 0.5f;
-
 // A sequence between two steps.
 struct Text {
   int32_t newest = 0;

@@ -15,6 +15,9 @@
 
 namespace realm {
 
+// Of a draft's next token: a draft that would be too unlikely with it is not gone on with.
+constexpr float kNextChance = 0.5f;
+
 // A draft model that reads features (Li et al., 2024), with pages for a draft of every sequence.
 struct FeatureDraft {
   Transformer* model = nullptr;

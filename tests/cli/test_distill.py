@@ -109,6 +109,21 @@ def test_corpus_that_is_none_is_told(realm, target, tmp_path):
     assert "no saved corpus" in outcome.stderr
 
 
+def test_corpora_that_keep_different_things_are_told(realm, target, tmp_path):
+    corpora = [tmp_path / "one.npz", tmp_path / "two.npz"]
+    words = ("--corpus", corpora[0], "--output", tmp_path / "draft.gguf")
+    assert realm("distill", "--model", target, *_SMALL, *words).code == 0
+    with np.load(corpora[0]) as file:
+        arrays = dict(file)
+    for name in ("top_tokens", "top_logprobs"):
+        arrays[name] = arrays[name][:, :-1]
+    np.savez(corpora[1], **arrays)
+    words = ("--corpus", *corpora, "--output", tmp_path / "draft.gguf")
+    outcome = realm("distill", "--model", target, *_SMALL, *words)
+    assert outcome.code == 1
+    assert "different numbers of likeliest tokens" in outcome.stderr
+
+
 @pytest.mark.parametrize("name", ["torch", "gguf"])
 def test_missing_package_is_named(realm, target, tmp_path, monkeypatch, name):
     for module in [each for each in sys.modules if each.startswith("realm.distill")]:

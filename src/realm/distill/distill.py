@@ -164,7 +164,11 @@ def _hear(
 ) -> list[Text]:
     layers = options.feature_layers
     if len(options.corpus) > 1 or (options.corpus and options.corpus[0].exists()):
-        return [text for path in options.corpus for text in _read(path, model, layers)]
+        texts = [text for path in options.corpus for text in _read(path, model, layers)]
+        kept = sorted({text.top_tokens.shape[1] for text in texts})
+        if len(kept) > 1:
+            raise ConfigError(f"the corpora keep different numbers of likeliest tokens: {kept}")
+        return texts
     total = options.listening.tokens
 
     def heard(count: int) -> None:

@@ -19,14 +19,12 @@ from realm.engine.drafter import DraftChain, Drafter, DraftWish, Effort
 from realm.engine.draws import AnswerRow, build_draws
 from realm.engine.sequence import Feature, Sequence
 from realm.engine.speculation import Draft
-from realm.kernels import CachePool, FeatureDraft, Team
+from realm.kernels import NEXT_CHANCE, CachePool, FeatureDraft, Team
 from realm.model import DraftModel, StoredModel, feature_parts
 
 MOST_DRAFTED = STEPS_AT_ONCE  # tokens of one draft
 _FIRST_PAGES = 16
 _GAIN = 0.1  # of the seconds of a native step
-# Of a draft's next token: a draft that would be too unlikely with it is not gone on with.
-_NEXT_CHANCE = 0.5
 _MOST_RATIO = 2.0  # a stall of the machine counts as so many times as long
 
 
@@ -147,7 +145,7 @@ class FeatureDrafts(Drafter):
         self._make_pages(len(chains))
         times = min(each.most for each in chains.values()) - 1
         begin = self._clock()
-        lasting = min(least / _NEXT_CHANCE, 1.0)
+        lasting = min(least / NEXT_CHANCE, 1.0)
         steps = draw_steps(self.draft, self._pool, self._table, self._team, rows, times, lasting)
         self.observe((self._clock() - begin) / len(steps))
         active = list(enumerate(chains.values()))

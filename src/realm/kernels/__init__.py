@@ -2,6 +2,7 @@
 
 from realm.kernels._native import (
     MATCH_TOKENS,
+    NEXT_CHANCE,
     PAGE_TOKENS,
     CachePool,
     DraftedSteps,
@@ -26,6 +27,7 @@ from realm.kernels.instruction_set import INSTRUCTION_SETS, instruction_set
 __all__ = [
     "INSTRUCTION_SETS",
     "MATCH_TOKENS",
+    "NEXT_CHANCE",
     "PAGE_TOKENS",
     "CachePool",
     "DraftedSteps",

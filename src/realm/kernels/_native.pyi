@@ -242,6 +242,7 @@ class Transformer:
     def weight_bytes(self) -> int: ...
 
 MATCH_TOKENS: int = 16
+NEXT_CHANCE: float = 0.5
 
 class TokenIndex:
     def __init__(self) -> None: ...
