@@ -95,7 +95,7 @@ struct Upcoming {
 };
 
 // Whether weights that a step reads once are fetched to the nearest cache alone, which leaves the others to
-// what is read again. Elsewhere than on AMD such a fetch is several times slower (decision 1).
+// what is read again. On Intel steps with such fetches took two to four times as long (decision 1).
 extern const bool kFetchPastCaches;
 
 // Plain numbers as a file has them: kF32, kF16 or kBF16.

@@ -8,7 +8,7 @@ namespace realm {
 #ifdef REALM_X86
 const bool kFetchPastCaches = (__builtin_cpu_init(), __builtin_cpu_is("amd") != 0);
 #else
-const bool kFetchPastCaches = false;
+const bool kFetchPastCaches = true;
 #endif
 
 const KernelTable* kernels_for(const char* name) {

@@ -16,7 +16,7 @@ from tests.tiny_model import VOCABULARY
 
 from realm.config import EngineConfig, SamplingParameters, SpeculativeConfig
 from realm.engine import Engine
-from realm.engine.joining import FIRST_STEPS, JOINED_GAIN, MOST_STEPS, STEADY_TOKENS
+from realm.engine.joining import JOINED_GAIN, MOST_STEPS, STEADY_TOKENS
 from realm.errors import NativeError
 from realm.kernels import Interrupt
 from realm.model import StoredModel, WeightedAdapter
@@ -74,7 +74,7 @@ def test_one_call_has_so_many_steps(load_tiny: Loader) -> None:
     decoding.run(COUNT)
     calls, drawn = STEADY_TOKENS, STEADY_TOKENS
     while drawn < COUNT:
-        drawn += min(FIRST_STEPS + calls - STEADY_TOKENS, MOST_STEPS)
+        drawn += min(drawn // 2, MOST_STEPS)
         calls += 1
     assert decoding.calls == calls
 
@@ -159,7 +159,10 @@ def test_what_drafts_brought_is_forgotten_where_there_are_none(load_tiny: Loader
     decoding.run(STEADY_TOKENS)
     state, _ = decoding.engine._find(number)
     state.payback.worth = 0.3
-    decoding.run(8 * COUNT)
+    count, calls = STEADY_TOKENS, decoding.calls + 60
+    while decoding.calls < calls:
+        count += MOST_STEPS
+        decoding.run(count)
     assert state.payback.worth < JOINED_GAIN - 1.0
 
 
@@ -203,7 +206,7 @@ def test_who_never_takes_what_is_ahead(load_tiny: Loader) -> None:
         engine.sample(number, policy, more=30)
         engine.step()
     further = engine.step_count - 5 * STEADY_TOKENS
-    assert 0 < further <= 5 * (MOST_STEPS - 1)
+    assert 0 < further <= 5 * (STEADY_TOKENS // 2 - 1)
 
 
 # Draws a token at position 33 and tells how likely it was.

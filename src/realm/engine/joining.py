@@ -8,6 +8,7 @@ loses them, and no text changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from realm.config import EngineConfig
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from realm.engine.scheduler import StepPlan
     from realm.engine.sequence import Sequence
 
-FIRST_STEPS, MOST_STEPS = 4, 8  # of a call: in the beginning, and when many went well
+FEW_STEPS, MOST_STEPS = 4, 8  # of a call: where there are not the pages for more, and at most
 STEADY_TOKENS = 8  # a sequence that drew so many in the same way will go on so
 JOINED_GAIN = 1.04  # what it brings without drafts: a ratio of tokens a second
 
@@ -66,12 +67,13 @@ def plan_drafted_steps(  # noqa: PLR0917
     most_seconds = config.joined_seconds - state.row_cost.seconds(rows + guesses.token_count)
     longest = max(len(each.tokens) for each in sequences) + guesses.token_count
     further = min(further, (state.cache.context_length - longest) // (1 + width))
-    if (
-        further < 1
-        or most_seconds < state.row_cost.seconds(rows)
-        or not all(_reserve(state, each, guesses, further, width) for each in sequences)
-    ):
+    if most_seconds < state.row_cost.seconds(rows):
         further = 0
+
+    def is_room(count: int) -> bool:
+        return all(_reserve(state, each, guesses, count, width) for each in sequences)
+
+    further = _reserved(further, is_room)
     if not further and not guesses.asked:
         return None
     most = min(most, sum(min(each.draft_k, width) for each in sequences))
@@ -80,12 +82,20 @@ def plan_drafted_steps(  # noqa: PLR0917
     return DraftedLimits(further, width, guesses.least, demand, seconds, max(most_seconds, 0.0))
 
 
-def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> bool:
-    """Whether the plan's sequences have the pages for so many further tokens each."""
-    if not further:
-        return True
+def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> int:
+    """For how many further tokens each the plan's sequences have the pages: so many, a few, or
+    none."""
     sequences = [state.sequences[row.sequence] for row in plan.rows]
-    return all(state.cache.reserve(each, len(each.tokens) + further) for each in sequences)
+
+    def is_room(count: int) -> bool:
+        return all(state.cache.reserve(each, len(each.tokens) + count) for each in sequences)
+
+    return _reserved(further, is_room)
+
+
+def _reserved(further: int, is_room: Callable[[int], bool]) -> int:
+    few = min(further, FEW_STEPS - 1)
+    return next((count for count in (further, few) if count > 0 and is_room(count)), 0)
 
 
 def _reserve(
@@ -99,10 +109,9 @@ def _reserve(
 
 
 def _further_tokens(sequence: Sequence, context_length: int) -> int:
-    """How many more are sure to be asked for, as far as anyone knows: one more for each call
-    that went well."""
-    calls = sequence.steady_count - STEADY_TOKENS
-    if calls < 0 or not sequence.draws_alone:
+    """How many more are sure to be asked for, as far as anyone knows. With the one before them half
+    of what it drew till now: whoever then goes on in another way has not wasted more."""
+    if sequence.steady_count < STEADY_TOKENS or not sequence.draws_alone:
         return 0
-    known = FIRST_STEPS - 1 + calls
+    known = sequence.steady_count // 2 - 1
     return min(sequence.more, known, context_length - len(sequence.tokens) - 1)

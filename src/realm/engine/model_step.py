@@ -72,8 +72,8 @@ def step_model(  # noqa: PLR0917
     if drafted is not None:
         ran = run_drafted_steps(state, plan, guesses, drafted, machine, ledger)
     else:
-        if guesses.token_count or are_worth or not reserve_pages(state, plan, further):
-            further = 0
+        is_joined = not guesses.token_count and not are_worth
+        further = reserve_pages(state, plan, further) if is_joined else 0
         ran = run_step(state, plan, guesses, further, machine, ledger)
     state.step_count += ran.step_count
     if plan.decodes:

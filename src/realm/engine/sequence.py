@@ -72,7 +72,7 @@ class Sequence:
     ahead: the next tokens, the first one first, as they are under the policy `ahead_sampling`; the
     cache holds every token before the last of them.
     more: how many tokens will be asked for after the one it waits for, as far as anyone knows.
-    steady_count: steps that drew a token for it, one after the other with nothing else between.
+    steady_count: tokens that it was given one after the other, with nothing else between.
     feature_layers: of which layers, besides the head, steps leave the feature of the token that
     they drew last for it; None where no feature is wanted. What its drafter reads is left besides,
     while that one may be asked.

@@ -156,6 +156,7 @@ def run_drafted_steps(  # noqa: PLR0917
 def answer_known(state: ModelState, sequence: Sequence) -> StepOutput:
     """The answer that an earlier step has brought already; the sequence is one of `state.ready`."""
     known = sequence.ahead.pop(0)
+    sequence.steady_count += 1
     state.computed(sequence, 1)
     return answer(state, sequence, known.token, known.logprobs)
 

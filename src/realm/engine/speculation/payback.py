@@ -7,10 +7,10 @@ looking for it, a draft model, the further steps that it prevents, shows only in
 from __future__ import annotations
 
 _GAIN = 0.1  # how far the seconds of a step without drafts go towards the last one
-_KEPT = 0.95  # of what is known of steps with drafts, with each of them
+_KEPT = 0.95  # of what is known of calls with drafts, with each of them
 _RESTED = 0.998  # and with each without: half way back after some 350
-_WORTH_GAIN = 0.05  # about the last twenty steps count
-_PRIOR_STEPS = 4.0  # so many steps with drafts brought what was expected, until more is known
+_WORTH_GAIN = 0.05  # about the last twenty calls count
+_PRIOR_STEPS = 4.0  # so many calls with drafts brought what was expected, until more is known
 _MOST_RATIO = 3.0  # a stall of the machine counts as so many steps
 _MOST_DEMAND = 1.5
 
@@ -36,9 +36,10 @@ class Payback:
         return min(max(ratio, 1.0), _MOST_DEMAND)
 
     def observe(self, answers: int, seconds: float, accepted: float | None = None) -> None:
-        """A step gave so many answers.
+        """The steps of a call gave so many answers each.
 
-        accepted: and so many tokens that were drafted; None for a step without drafts.
+        seconds, accepted: of one of them, in the mean; accepted: tokens that were drafted, None
+        for steps without drafts.
         """
         if seconds <= 0.0:
             return  # a clock that stands still tells nothing
