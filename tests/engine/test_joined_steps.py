@@ -79,6 +79,22 @@ def test_one_call_has_so_many_steps(load_tiny: Loader) -> None:
     assert decoding.calls == calls
 
 
+def test_fewer_steps_where_there_are_not_the_pages_for_more(load_tiny: Loader) -> None:
+    model, steps = load_tiny(), []
+    pages = 2 * model.native.page_bytes()
+    config = EngineConfig(threads=2, cache_bytes=pages, joined_seconds=1e3, speculation=NO_DRAFTS)
+    engine = Engine(config)
+    number = engine.open(model, "a")
+    engine.append(number, PROMPT)
+    while sum(steps) < 30:  # the pages hold 32 behind the prompt
+        before = engine.step_count
+        engine.sample(number, GREEDY, more=30)
+        assert all(each.error is None for each in engine.step())
+        if engine.step_count > before:
+            steps.append(engine.step_count - before)
+    assert steps == [1] * STEADY_TOKENS + [4, 6, 8, 4]
+
+
 def test_time_is_limited(load_tiny: Loader) -> None:
     decoding = Decoding(engine_with(1.5e-6), load_tiny())  # a step takes one microsecond
     decoding.begin(GREEDY)
@@ -159,10 +175,7 @@ def test_what_drafts_brought_is_forgotten_where_there_are_none(load_tiny: Loader
     decoding.run(STEADY_TOKENS)
     state, _ = decoding.engine._find(number)
     state.payback.worth = 0.3
-    count, calls = STEADY_TOKENS, decoding.calls + 60
-    while decoding.calls < calls:
-        count += MOST_STEPS
-        decoding.run(count)
+    decoding.run(4 * COUNT)
     assert state.payback.worth < JOINED_GAIN - 1.0
 
 

@@ -23,7 +23,7 @@ from realm.model.architectures import read_hyperparameters
 # peft 0.21 still asks for an attribute that transformers is about to rename.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
-TEXTS: list[list[int]] = [np.random.default_rng(n).integers(0, 320, 40).tolist() for n in (6, 7)]
+IDS: list[int] = np.random.default_rng(6).integers(0, 320, 40).tolist()
 LARGEST_DIFFERENCE = 3e-3  # of the logits' standard deviation: the cache is half precision
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
@@ -66,8 +66,8 @@ def adapted(name: str, **options: object) -> peft.PeftModel:
     return wrapped.eval()
 
 
-def merged_logits(path: Path, adapter: Adapter) -> list[np.ndarray]:
-    """Logits of the texts after W += scale (B A), written over the file's float32 matrices."""
+def merged_logits(path: Path, adapter: Adapter) -> np.ndarray:
+    """Logits of the file after W += scale (B A), written over its float32 matrices."""
     with open_gguf(path) as file:
         shapes = {name: info.shape for name, info in file.tensors.items()}
         places = {name: info.offset for name, info in file.tensors.items()}
@@ -80,8 +80,7 @@ def merged_logits(path: Path, adapter: Adapter) -> list[np.ndarray]:
             delta = delta.T
         weights.reshape(shapes[name])[rows] += delta
     stored.flush()
-    model = ModelStorage(threads=2).load(path)
-    return [model.logits(ids) for ids in TEXTS]
+    return ModelStorage(threads=2).load(path).logits(IDS)
 
 
 def tensor_of(target: Target, shapes: dict[str, tuple[int, ...]]) -> tuple[str, slice]:
@@ -104,17 +103,15 @@ def tensor_of(target: Target, shapes: dict[str, tuple[int, ...]]) -> tuple[str, 
 
 
 def expected_logits(model: peft.PeftModel) -> list[np.ndarray]:
-    return [oracle_logits(model, ids) for ids in TEXTS]
-
-
-def difference(actual: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    """Of the text that is met best: what is wrong is so in each, but in one a key may stand so near
-    the middle of two half floats that the oracle, whose sums have another order, takes the other.
+    """Sums in another order may take a key that is as near to two half floats to the other one, so
+    there are three answers: the others are as right, with sums that differ by a millionth.
     """
-    return min(
-        float(np.abs(mine - right).max() / right.std())
-        for mine, right in zip(actual, expected, strict=True)
-    )
+    return [oracle_logits(model, IDS, nudge) for nudge in (0.0, 1e-6, -1e-6)]
+
+
+def difference(actual: np.ndarray, expected: list[np.ndarray]) -> float:
+    """From the nearest one."""
+    return min(float(np.abs(actual - each).max() / each.std()) for each in expected)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +122,7 @@ def test_every_architecture(tmp_path: Path, name: str) -> None:
     model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
     expected = expected_logits(model)
     with model.disable_adapter():
-        plain = expected_logits(model)
+        plain = oracle_logits(model, IDS)
     small = SMALL_MODELS[name]
     path = write_gguf(small.build(), small.architecture, tmp_path / "base.gguf")
     adapter = load_adapter(tmp_path / "adapter", base_of(path))

@@ -181,19 +181,27 @@ SMALL_MODELS = {
 
 
 class HalfCache(DynamicCache):
-    """Keeps keys and values as Realm's cache does, in half precision."""
+    """Keeps keys and values as Realm's cache does, in half precision.
+
+    nudge: what they grow by before they are rounded, as a share of them.
+    """
+
+    def __init__(self, nudge: float = 0.0) -> None:
+        super().__init__()
+        self._factor = 1.0 + nudge
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The rounded keys and values so far."""
-        return super().update(
-            key_states.half().float(), value_states.half().float(), *args, **kwargs
-        )
+        keys, values = ((each * self._factor).half().float() for each in (key_states, value_states))
+        return super().update(keys, values, *args, **kwargs)
 
 
-def oracle_logits(model: PreTrainedModel, ids: list[int]) -> NDArray[np.float32]:
-    """float32 [tokens, vocabulary]."""
+def oracle_logits(
+    model: PreTrainedModel, ids: list[int], nudge: float = 0.0
+) -> NDArray[np.float32]:
+    """float32 [tokens, vocabulary]. nudge: see `HalfCache`."""
     with torch.no_grad():
-        logits = model(torch.tensor([ids]), cache=HalfCache()).logits[0]
+        logits = model(torch.tensor([ids]), cache=HalfCache(nudge)).logits[0]
     return logits.numpy()

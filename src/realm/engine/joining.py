@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from realm.engine.scheduler import StepPlan
     from realm.engine.sequence import Sequence
 
-FEW_STEPS, MOST_STEPS = 4, 8  # of a call: where there are not the pages for more, and at most
+MOST_STEPS = 8
 STEADY_TOKENS = 8  # a sequence that drew so many in the same way will go on so
 JOINED_GAIN = 1.04  # what it brings without drafts: a ratio of tokens a second
 
@@ -83,8 +83,8 @@ def plan_drafted_steps(  # noqa: PLR0917
 
 
 def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> int:
-    """For how many further tokens each the plan's sequences have the pages: so many, a few, or
-    none."""
+    """For how many further tokens each the plan's sequences have the pages: so many, half of it,
+    a quarter, ..., none."""
     sequences = [state.sequences[row.sequence] for row in plan.rows]
 
     def is_room(count: int) -> bool:
@@ -94,8 +94,9 @@ def reserve_pages(state: ModelState, plan: StepPlan, further: int) -> int:
 
 
 def _reserved(further: int, is_room: Callable[[int], bool]) -> int:
-    few = min(further, FEW_STEPS - 1)
-    return next((count for count in (further, few) if count > 0 and is_room(count)), 0)
+    while further > 0 and not is_room(further):
+        further //= 2
+    return max(further, 0)
 
 
 def _reserve(

@@ -46,7 +46,8 @@ def step_model(  # noqa: PLR0917
     last, state.last_step = state.last_step, None
     if last is not None and is_alone:
         # With the programs' turns behind it: what drafts and joined steps spare is there as well.
-        state.payback.observe(last.answers, (begin - last.begin) / last.step_count, last.accepted)
+        seconds = (begin - last.begin) / last.step_count
+        state.payback.observe(last.answers, seconds, last.accepted, last.step_count)
     state.give_pages()
     refused = answer_refused(state)
     plan = plan_step(

@@ -11,6 +11,7 @@ _KEPT = 0.95  # of what is known of calls with drafts, with each of them
 _RESTED = 0.998  # and with each without: half way back after some 350
 _WORTH_GAIN = 0.05  # about the last twenty calls count
 _PRIOR_STEPS = 4.0  # so many calls with drafts brought what was expected, until more is known
+_CALL_STEPS = 4
 _MOST_RATIO = 3.0  # a stall of the machine counts as so many steps
 _MOST_DEMAND = 1.5
 
@@ -35,12 +36,18 @@ class Payback:
         ratio = (_PRIOR_STEPS + self._instead) / (_PRIOR_STEPS + self._brought)
         return min(max(ratio, 1.0), _MOST_DEMAND)
 
-    def observe(self, answers: int, seconds: float, accepted: float | None = None) -> None:
+    def observe(
+        self, answers: int, seconds: float, accepted: float | None = None, steps: int = 1
+    ) -> None:
         """The steps of a call gave so many answers each.
 
         seconds, accepted: of one of them, in the mean; accepted: tokens that were drafted, None
-        for steps without drafts.
+        for steps without drafts. A call of many steps counts as several.
         """
+        for _ in range(max(1, steps // _CALL_STEPS)):
+            self._observe(answers, seconds, accepted)
+
+    def _observe(self, answers: int, seconds: float, accepted: float | None) -> None:
         if seconds <= 0.0:
             return  # a clock that stands still tells nothing
         plain = self._plain.get(answers, 0.0)
