@@ -42,7 +42,7 @@ class EngineConfig:
     step_tokens: int = 512
     prefill_chunk_tokens: int = 256
     step_seconds: float = 0.05
-    joined_seconds: float = 0.03
+    joined_seconds: float = 0.06
     prefix_cache: bool = True
     crowding: float = 0.05
     displacement_tokens: int = 4096

@@ -70,6 +70,25 @@ def test_a_stall_counts_little() -> None:
     assert cost.seconds(4) < 1.15 * knee(4)
 
 
+def test_a_stall_in_the_first_step_of_a_size_is_forgotten() -> None:
+    cost, slow = RowCost(), RowCost()
+    for _ in range(20):
+        cost.observe(1, knee(1))
+        slow.observe(1, knee(1))
+    expected = cost.seconds(2)
+    cost.observe(2, 10.0)
+    assert cost.seconds(2) > 1.4 * expected
+    for _ in range(200):
+        cost.observe(1, knee(1))
+    assert cost.seconds(2) < 1.1 * expected
+    # What is slow each time is known in the end, and stays so.
+    for _ in range(10):
+        slow.observe(2, 1.5 * expected)
+    for _ in range(200):
+        slow.observe(1, knee(1))
+    assert slow.seconds(2) > 1.3 * expected
+
+
 def test_a_slower_machine_is_noticed_for_steps_that_did_not_come_too() -> None:
     cost = RowCost({rows: knee(rows) for rows in MEASURED_ROWS})
     for _ in range(5000):

@@ -28,6 +28,7 @@ _FIRST_SHAPE = (
 # steps so far.
 _GAIN = 0.05
 _WELL_KNOWN = 4.0  # steps; what was never seen does not follow such a point any more
+_DOUBT = 0.1  # how far a point of which less is known goes back towards those of which more is
 _MOST_RATIO = 2.0  # a stall of the machine counts as a step twice as long as expected
 # How far the others follow one step in so many: they must not be out of date when they are needed.
 _DRIFT, _DRIFT_STEPS = 0.01, 10
@@ -97,6 +98,7 @@ class RowCost:
             level = (factors[lower] + share * (factors[lower + 1] - factors[lower])) * ratio
             for index, factor in enumerate(factors):
                 factors[index] = factor + _DRIFT * (level - factor)
+            self._doubt_little_known()
         before = factors[lower + 1]
         is_new = self._follow(lower, 1.0 - share, ratio)
         is_new |= self._follow(lower + 1, share, ratio)
@@ -116,6 +118,17 @@ class RowCost:
         gain = share * max(1.0 / (2.0 + seen), _GAIN)
         self._factors[point] *= 1.0 + gain * (ratio - 1.0)
         return seen < _WELL_KNOWN
+
+    def _doubt_little_known(self) -> None:
+        # One stall in the first step of a size must not keep that size from being tried for good.
+        known = [point for point, count in enumerate(self._seen) if count >= _WELL_KNOWN]
+        doubtful = [n for n, count in enumerate(self._seen) if 0.0 < count < _WELL_KNOWN]
+        if not known or not doubtful:
+            return
+        found = np.interp(doubtful, known, [self._factors[each] for each in known]).tolist()
+        for point, factor in zip(doubtful, found, strict=True):
+            self._factors[point] += _DOUBT * (factor - self._factors[point])
+        self._guess_unseen()
 
     def _guess_unseen(self) -> None:
         # As far from the reference as those are that stand beside them.
