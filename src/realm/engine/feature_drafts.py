@@ -7,6 +7,7 @@ that all sequences use in turn. So it can draft between two steps of one native 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Items
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 from realm.config import SamplingParameters
 from realm.engine.draft_steps import STEPS_AT_ONCE, DraftRows, draft_policy, draw_steps
 from realm.engine.drafter import DraftChain, Drafter, DraftWish, Effort
-from realm.engine.draws import AnswerRow, build_draws
+from realm.engine.draws import AnswerRow, DrawArguments, build_draws
 from realm.engine.sequence import Feature, Sequence
 from realm.engine.speculation import Draft
 from realm.kernels import NEXT_CHANCE, CachePool, FeatureDraft, Team
@@ -36,6 +37,17 @@ class _LeftOver(NamedTuple):
     draft: Draft
 
 
+class _Drawn(NamedTuple):
+    """What was made last to draw `most` tokens under each of these policies."""
+
+    policies: list[Sequence]
+    most: int
+    arguments: DrawArguments
+
+
+_NOTHING_DRAWN = _Drawn([], 0, {})
+
+
 class FeatureDrafts(Drafter):
     """A draft model that reads features. clock: seconds."""
 
@@ -48,6 +60,7 @@ class FeatureDrafts(Drafter):
         self._left_over: dict[int, _LeftOver] = {}
         # By sequence: under which policy it was, and what draws for it.
         self._stand_ins: dict[int, tuple[SamplingParameters, Sequence]] = {}
+        self._drawn = _NOTHING_DRAWN
         self._table = np.empty((0, 1), np.int32)
         self._make_pages(1)
 
@@ -55,6 +68,7 @@ class FeatureDrafts(Drafter):
         """See `Drafter`."""
         self._stand_ins.pop(number, None)
         self._left_over.pop(number, None)
+        self._drawn = _NOTHING_DRAWN
 
     def truncate(self, number: int, length: int) -> None:
         """See `Drafter`: the sequence's feature is another one now, or none."""
@@ -79,8 +93,7 @@ class FeatureDrafts(Drafter):
             each.number: self._stand_in(each) for each in sequences if each.number in expected
         }
         anyone = next(iter(stand_ins.values()))
-        policies = [AnswerRow(stand_ins.get(each.number, anyone)) for each in sequences]
-        draws = build_draws(policies, most).arguments
+        draws = self._draws([stand_ins.get(each.number, anyone) for each in sequences], most)
         return FeatureDraft(
             self.draft.stored.native,
             self._pool,
@@ -162,6 +175,15 @@ class FeatureDrafts(Drafter):
             found = Sequence(sequence.number, sequence.owner, 0, tokens=tokens, want=policy)
             self._stand_ins[sequence.number] = sequence.want, found
         return found
+
+    def _draws(self, policies: list[Sequence], most: int) -> DrawArguments:
+        """What draws for these between native steps, where each one's position is known."""
+        drawn = self._drawn
+        is_known = drawn.most == most and len(drawn.policies) == len(policies)
+        if not is_known or any(map(operator.is_not, drawn.policies, policies)):
+            arguments = build_draws([AnswerRow(each) for each in policies], most).arguments
+            self._drawn = drawn = _Drawn(policies, most, arguments)
+        return drawn.arguments
 
     def _make_pages(self, count: int) -> None:
         """A page for each of so many drafts; what stood in others is not needed any more."""

@@ -62,11 +62,7 @@ class RowCost:
 
     def table(self, rows: int, more: int) -> list[float]:
         """Of steps with `rows` rows up to `rows + more`."""
-        known = [one * other for one, other in zip(self._reference, self._factors, strict=True)]
-        wanted = np.arange(rows, rows + more + 1)
-        found = np.interp(wanted, MEASURED_ROWS, known)
-        beyond = np.searchsorted(wanted, MEASURED_ROWS[-1], side="right")
-        return [*found[:beyond].tolist(), *(self.seconds(int(each)) for each in wanted[beyond:])]
+        return [self.seconds(rows + count) for count in range(more + 1)]
 
     def least_chance(self, rows: int, limits: DraftLimits) -> float:
         """Of a drafted token, below which no draft pays beside so many rows.
