@@ -95,6 +95,7 @@ class RowCost:
             for index, factor in enumerate(factors):
                 factors[index] = factor + _DRIFT * (level - factor)
             self._doubt_little_known()
+            factors = self._factors
         before = factors[lower + 1]
         is_new = self._follow(lower, 1.0 - share, ratio)
         is_new |= self._follow(lower + 1, share, ratio)
