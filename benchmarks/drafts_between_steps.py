@@ -1,6 +1,7 @@
 """What drafts bring with and without drafts between the steps of one call, beside no drafts at all.
 
     python benchmarks/drafts_between_steps.py [--workload chat] [--batch 1] [--rounds 4]
+        [--joined-seconds 0.06]
 
 The prompts are those of `realm bench speculative`. The three ways take turns at every prompt (at
 all prompts together where several run at once), so that a machine's moods meet all of them.
@@ -75,12 +76,14 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=160)
+    parser.add_argument("--joined-seconds", type=float, default=EngineConfig.joined_seconds)
     arguments = parser.parse_args()
     path = Catalog().obtain(arguments.model)
     texts = [each.text for each in prompts(arguments.workload)]
     parts = [texts[i : i + arguments.batch] for i in range(0, len(texts), arguments.batch)]
     seconds: dict[str, list[list[float]]] = {name: [[] for _ in parts] for name in WAYS}
-    with RuntimeManager(EngineConfig(threads=arguments.threads)) as manager:
+    engine = EngineConfig(threads=arguments.threads, joined_seconds=arguments.joined_seconds)
+    with RuntimeManager(engine) as manager:
         model = ModelConfig(path, "model", arguments.draft, "draft")
         for turn in range(arguments.rounds):
             tenants = {
@@ -103,6 +106,7 @@ def main() -> int:
         "threads": arguments.threads,
         "workload": arguments.workload,
         "batch": arguments.batch,
+        "joined_seconds": engine.joined_seconds,
         "gains_of_medians": medians,
         "gains_of_shortest": shortest,
         "seconds": seconds,

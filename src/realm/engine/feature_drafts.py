@@ -37,15 +37,15 @@ class _LeftOver(NamedTuple):
     draft: Draft
 
 
-class _Drawn(NamedTuple):
+class _Policies(NamedTuple):
     """What was made last to draw `most` tokens under each of these policies."""
 
-    policies: list[Sequence]
+    stand_ins: list[Sequence]
     most: int
     arguments: DrawArguments
 
 
-_NOTHING_DRAWN = _Drawn([], 0, {})
+_NO_POLICIES = _Policies([], 0, {})
 
 
 class FeatureDrafts(Drafter):
@@ -60,7 +60,7 @@ class FeatureDrafts(Drafter):
         self._left_over: dict[int, _LeftOver] = {}
         # By sequence: under which policy it was, and what draws for it.
         self._stand_ins: dict[int, tuple[SamplingParameters, Sequence]] = {}
-        self._drawn = _NOTHING_DRAWN
+        self._policies = _NO_POLICIES
         self._table = np.empty((0, 1), np.int32)
         self._make_pages(1)
 
@@ -68,7 +68,7 @@ class FeatureDrafts(Drafter):
         """See `Drafter`."""
         self._stand_ins.pop(number, None)
         self._left_over.pop(number, None)
-        self._drawn = _NOTHING_DRAWN
+        self._policies = _NO_POLICIES
 
     def truncate(self, number: int, length: int) -> None:
         """See `Drafter`: the sequence's feature is another one now, or none."""
@@ -93,7 +93,7 @@ class FeatureDrafts(Drafter):
             each.number: self._stand_in(each) for each in sequences if each.number in expected
         }
         anyone = next(iter(stand_ins.values()))
-        draws = self._draws([stand_ins.get(each.number, anyone) for each in sequences], most)
+        draws = self._policies_of([stand_ins.get(each.number, anyone) for each in sequences], most)
         return FeatureDraft(
             self.draft.stored.native,
             self._pool,
@@ -176,14 +176,14 @@ class FeatureDrafts(Drafter):
             self._stand_ins[sequence.number] = sequence.want, found
         return found
 
-    def _draws(self, policies: list[Sequence], most: int) -> DrawArguments:
+    def _policies_of(self, stand_ins: list[Sequence], most: int) -> DrawArguments:
         """What draws for these between native steps, where each one's position is known."""
-        drawn = self._drawn
-        is_known = drawn.most == most and len(drawn.policies) == len(policies)
-        if not is_known or any(map(operator.is_not, drawn.policies, policies)):
-            arguments = build_draws([AnswerRow(each) for each in policies], most).arguments
-            self._drawn = drawn = _Drawn(policies, most, arguments)
-        return drawn.arguments
+        known = self._policies
+        is_same = known.most == most and len(known.stand_ins) == len(stand_ins)
+        if not is_same or any(map(operator.is_not, known.stand_ins, stand_ins)):
+            arguments = build_draws([AnswerRow(each) for each in stand_ins], most).arguments
+            self._policies = known = _Policies(stand_ins, most, arguments)
+        return known.arguments
 
     def _make_pages(self, count: int) -> None:
         """A page for each of so many drafts; what stood in others is not needed any more."""

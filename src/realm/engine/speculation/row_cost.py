@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
+from collections.abc import Sequence as Items
 
 import numpy as np
 
@@ -95,7 +96,6 @@ class RowCost:
             for index, factor in enumerate(factors):
                 factors[index] = factor + _DRIFT * (level - factor)
             self._doubt_little_known()
-            factors = self._factors
         before = factors[lower + 1]
         is_new = self._follow(lower, 1.0 - share, ratio)
         is_new |= self._follow(lower + 1, share, ratio)
@@ -122,16 +122,21 @@ class RowCost:
         doubtful = [n for n, count in enumerate(self._seen) if 0.0 < count < _WELL_KNOWN]
         if not known or not doubtful:
             return
-        found = np.interp(doubtful, known, [self._factors[each] for each in known]).tolist()
-        for point, factor in zip(doubtful, found, strict=True):
-            self._factors[point] += _DOUBT * (factor - self._factors[point])
+        found = self._factors_between(known)
+        for point in doubtful:
+            self._factors[point] += _DOUBT * (found[point] - self._factors[point])
         self._guess_unseen()
 
     def _guess_unseen(self) -> None:
         # As far from the reference as those are that stand beside them.
         seen = [point for point, count in enumerate(self._seen) if count > 0.0]
-        found = np.interp(range(len(self._seen)), seen, [self._factors[each] for each in seen])
-        self._factors = found.tolist()
+        self._factors[:] = self._factors_between(seen)
+
+    def _factors_between(self, points: Items[int]) -> list[float]:
+        """Of all points, by a straight line between these, which are ascending."""
+        factors = [self._factors[each] for each in points]
+        found: list[float] = np.interp(range(len(self._factors)), points, factors).tolist()
+        return found
 
     def _take(self, measured: Mapping[int, float]) -> None:
         # What was not measured is as far from the first shape as its measured neighbours are.
